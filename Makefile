@@ -1,0 +1,41 @@
+# The two commands a newcomer needs: `make demo` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+PYTHON ?= python3
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z][a-zA-Z_-]*:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements/test.txt pyproject.toml tests/setup.sh
+	@PYTHON=$(PYTHON) bash tests/setup.sh python $(VENV)
+	@touch $@
+
+setup: $(STAMP) ## the Python environment in .venv
+
+format: $(STAMP) ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: $(STAMP) ## format, lint, types, import contracts, unit tests: under a minute
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m workerpool_operator crds --check
+	$(BIN)/pytest -q -m "not servers and not apiserver and not pods"
+
+generate: $(STAMP) ## write crds/ and the chart's copy from api/
+	$(BIN)/python -m workerpool_operator crds --write
+
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header --quiet --upgrade
+lock: $(STAMP) ## pin the dependencies again
+	$(BIN)/pip install --quiet uv
+	$(BIN)/$(LOCK) --extra operator -o requirements/operator.txt
+	$(BIN)/$(LOCK) --extra worker -o requirements/worker.txt
+	$(BIN)/$(LOCK) --extra operator --extra worker --extra test -o requirements/test.txt
+
+.PHONY: help setup format check generate lock

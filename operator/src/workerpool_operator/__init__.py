@@ -1,0 +1,1 @@
+"""Kubernetes operator that keeps pools of queue workers at the size their queues need."""

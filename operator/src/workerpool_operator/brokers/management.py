@@ -1,0 +1,72 @@
+"""RabbitMQ's management API: unacknowledged messages of all queues of a virtual host.
+
+Comes in: an endpoint. Goes out: a count for each queue, or why there is none. `disable_stats` with
+`enable_queue_totals` is live and cheap (docs of rabbitmq_management); the default listing is 5 s stale.
+"""
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from workerpool_operator.api import Unreadable
+from workerpool_operator.brokers.endpoint import RabbitMQEndpoint
+
+
+class ManagementApi:
+    """One HTTP connection to the management API of one virtual host."""
+
+    def __init__(self, base: str, user: tuple[str, str], vhost: str, timeout: float) -> None:
+        self._base = base
+        path = f"{base}/api/queues/{quote(vhost, safe='')}"
+        # encoded: the default vhost is %2F, which must not become a slash again.
+        self._url = URL(f"{path}?disable_stats=true&enable_queue_totals=true", encoded=True)
+        self._auth = aiohttp.BasicAuth(*user)
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def of(cls, endpoint: RabbitMQEndpoint, timeout: float) -> "ManagementApi | None":
+        """The API of an endpoint; None where it names none."""
+        if endpoint.management_url is None or endpoint.management_user is None:
+            return None
+        return cls(endpoint.management_url, endpoint.management_user, endpoint.vhost, timeout)
+
+    async def unacknowledged(self) -> dict[str, int] | Unreadable:
+        """Unacknowledged messages by queue. A queue without the figure is left out: that is not a zero."""
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=1)
+            self._session = aiohttp.ClientSession(auth=self._auth, timeout=self._timeout, connector=connector)
+        try:
+            async with self._session.get(self._url) as answer:
+                if answer.status in (401, 403):
+                    return Unreadable(
+                        "ManagementDenied",
+                        f"the management API at {self._base} refused the user (HTTP {answer.status}); "
+                        "give it the management tag, or correct the URL",
+                    )
+                if answer.status != 200:
+                    return Unreadable(
+                        "ManagementFailed",
+                        f"the management API at {self._base} answered HTTP {answer.status}",
+                    )
+                listing: list[dict[str, Any]] = await answer.json(content_type=None)
+        except TimeoutError:
+            return Unreadable("ManagementTimeout", f"the management API at {self._base} did not answer in time")
+        except (aiohttp.ClientError, OSError, ValueError):
+            return Unreadable("ManagementUnreachable", f"the management API at {self._base} cannot be read")
+        return {
+            queue["name"]: queue["messages_unacknowledged"]
+            for queue in listing
+            if isinstance(queue.get("messages_unacknowledged"), int)
+        }
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+            # aiohttp closes transports in the next turn of the loop.
+            await asyncio.sleep(0)

@@ -1,0 +1,26 @@
+"""What is read from and written to Kubernetes: scale, status, events, Secrets, the Lease.
+
+Comes in: names and documents. Goes out: API calls over one client, and `ApiError` where the API server says no.
+"""
+
+from workerpool_operator.cluster.client import ApiError, KubeClient
+from workerpool_operator.cluster.events import EventRecorder, EventType, ObjectRef
+from workerpool_operator.cluster.lease import LeaseElector
+from workerpool_operator.cluster.resources import list_uids, patch_status
+from workerpool_operator.cluster.scale import Scale, ScaleClient, TargetKey
+from workerpool_operator.cluster.secrets import SecretReader
+
+__all__ = [
+    "ApiError",
+    "EventRecorder",
+    "EventType",
+    "KubeClient",
+    "LeaseElector",
+    "ObjectRef",
+    "Scale",
+    "ScaleClient",
+    "SecretReader",
+    "TargetKey",
+    "list_uids",
+    "patch_status",
+]

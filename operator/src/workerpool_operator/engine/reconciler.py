@@ -1,0 +1,608 @@
+"""Takes each pool from what was read to what is written: bind, decide, scale, tell.
+
+Comes in: changed readings, targets, brokers, Secrets. Goes out: scale patches, events, and marks for the status
+writer. Everything but the patches themselves runs without waiting, so that one pool never delays another.
+"""
+
+import asyncio
+import datetime
+import logging
+from collections.abc import Callable, Coroutine, Hashable, Iterable
+
+from workerpool_operator.api import (
+    BrokerSpec,
+    Condition,
+    Depth,
+    QueueBrokerStatus,
+    QueueSpec,
+    Unreadable,
+    merge_conditions,
+)
+from workerpool_operator.api.meta import StatusModel
+from workerpool_operator.brokers import Endpoint
+from workerpool_operator.cluster import (
+    ApiError,
+    EventRecorder,
+    KubeClient,
+    ObjectRef,
+    Scale,
+    ScaleClient,
+    SecretReader,
+    TargetKey,
+    patch_status,
+)
+from workerpool_operator.engine.bindings import bind_broker, bind_queue
+from workerpool_operator.engine.conditions import alike, broker_status, pool_status, same_numbers
+from workerpool_operator.engine.sampling import Callbacks, Health, Result, Sampler, Samplers, Subscriber
+from workerpool_operator.engine.secret_cache import SecretCache
+from workerpool_operator.engine.status_writer import ObjectKey, StatusWriter
+from workerpool_operator.engine.store import Binding, Broker, Key, Pool, Problem, Store, Target
+from workerpool_operator.metrics import Metrics, PoolSample
+from workerpool_operator.scaling import Observation, decide
+from workerpool_operator.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+# Patches under way at once: more make a burst no faster, the API server serialises them.
+_MOST_PATCHES = 64
+_MOST_LOOKUPS = 16
+_RETRY_SECONDS = 1.0
+_POLL_SECONDS = 2.0
+# Seen through the watch; any other kind is read now and then.
+WATCHED_KINDS = frozenset({("apps/v1", "Deployment"), ("apps/v1", "StatefulSet")})
+
+
+class Reconciler:
+    """Decides and acts for all pools of the store while `may_act` says so."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        store: Store,
+        settings: Settings,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        may_act: Callable[[], bool],
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._may_act = may_act
+        self._scales = ScaleClient(client)
+        self._secrets = SecretCache(SecretReader(client), self._on_secret, settings.secret_interval_seconds)
+        self._samplers = Samplers(self._open_sampler, metrics.brokers)
+        self._callbacks = Callbacks(self._on_readings, self._on_health)
+        self._events = EventRecorder(client, settings.identity, clock)
+        self._status = StatusWriter(
+            self._write_status,
+            clock,
+            interval=settings.status_interval_seconds,
+            writes_per_second=settings.status_writes_per_second,
+        )
+        self._missing: dict[TargetKey, Problem] = {}
+        self._looked_up: set[TargetKey] = set()
+        self._patches = asyncio.Semaphore(_MOST_PATCHES)
+        self._lookups = asyncio.Semaphore(_MOST_LOOKUPS)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._rechecks: dict[Key, asyncio.TimerHandle] = {}
+        self._brokers_at: dict[Endpoint, set[Key]] = {}
+        self._health: dict[Endpoint, Health] = {}
+        self._active = False
+
+    # -- lifecycle ---------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """All that goes on in the background, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._secrets.run())
+            group.create_task(self._events.run())
+            group.create_task(self._status.run())
+            group.create_task(self._poll_targets())
+
+    def start(self) -> None:
+        """Begin to read brokers and to act, for all that the store holds."""
+        self._active = True
+        for broker in self._store.brokers.values():
+            self._bind_broker(broker)
+        for pool in self._store.pools.values():
+            self._bind_pool(pool)
+            self.evaluate(pool)
+
+    async def stop(self) -> None:
+        """Let go of the brokers, and forget what only one who acts may know."""
+        self._active = False
+        for timer in self._rechecks.values():
+            timer.cancel()
+        self._rechecks.clear()
+        for pool in self._store.pools.values():
+            pool.bindings, pool.readings, pool.memory, pool.decision = {}, {}, None, None
+        for broker in self._store.brokers.values():
+            broker.endpoint = None
+        self._brokers_at.clear()
+        self._health.clear()
+        await self._samplers.close_all()
+
+    def oldest_sample(self, now: float) -> float:
+        """When the sampler that is furthest behind finished its last batch (seconds)."""
+        return self._samplers.oldest_finish(now)
+
+    # -- what changed ------------------------------------------------------------------------------------------
+
+    def pool_changed(self, pool: Pool) -> None:
+        """A pool is new, or its spec is."""
+        if not self._active:
+            return
+        self._bind_pool(pool)
+        self._evaluate_target(pool.target, besides=pool)
+
+    def pool_gone(self, pool: Pool) -> None:
+        """A pool was deleted. Its target keeps the replicas that it has."""
+        for name in list(pool.bindings):
+            self._unbind(pool, name)
+        self._secrets.release_all(_user(pool))
+        self._status.forget(_user(pool))
+        if (timer := self._rechecks.pop(pool.key, None)) is not None:
+            timer.cancel()
+        self._evaluate_target(pool.target)
+
+    def target_moved(self, pool: Pool, former: TargetKey | None) -> None:
+        """A pool names another target than before: those of the former one may go on."""
+        if former != pool.target:
+            pool.memory = pool.decision = pool.scale_problem = None
+            self._evaluate_target(former)
+
+    def broker_changed(self, broker: Broker) -> None:
+        """A QueueBroker is new, or its spec is."""
+        if not self._active:
+            return
+        self._bind_broker(broker)
+        self._rebind(self._store.pools_of_broker(broker.key))
+
+    def broker_gone(self, broker: Broker) -> None:
+        """A QueueBroker was deleted."""
+        self._unbind_broker(broker)
+        self._secrets.release_all(_user(broker))
+        self._status.forget(_user(broker))
+        if self._active:
+            self._rebind(self._store.pools_of_broker(broker.key))
+
+    def target_changed(self, key: TargetKey) -> None:
+        """A target is new, changed or gone."""
+        if key in self._store.targets:
+            self._missing.pop(key, None)
+        self._evaluate_target(key)
+
+    def _on_secret(self, secret: Key) -> None:
+        if not self._active:
+            return
+        namespace, name = secret
+        for broker in self._store.brokers.values():
+            if broker.key[0] == namespace and name in _secret_names(broker.spec):
+                self._bind_broker(broker)
+                self._rebind(self._store.pools_of_broker(broker.key))
+        self._rebind(
+            pool
+            for pool in self._store.pools.values()
+            if pool.key[0] == namespace and any(name in _secret_names(queue.broker) for queue in _queues(pool))
+        )
+
+    def _on_readings(self, changed: list[tuple[Subscriber, Result]]) -> None:
+        pools: dict[Key, Pool] = {}
+        for (key, queue), result in changed:
+            pool = self._store.pools.get(key)
+            if pool is not None and queue in pool.bindings:
+                pool.readings[queue] = result
+                pools[key] = pool
+        for pool in pools.values():
+            self.evaluate(pool)
+
+    def _on_health(self, endpoint: Endpoint, health: Health) -> None:
+        before = self._health.get(endpoint)
+        self._health[endpoint] = health
+        if health.error is not None and health.error.wants_new_credentials:
+            self._refresh_secrets(endpoint)
+        if before is None or before.server != health.server or _reason(before) != _reason(health):
+            for key in self._brokers_at.get(endpoint, ()):
+                self._mark_broker(self._store.brokers[key])
+
+    def _refresh_secrets(self, endpoint: Endpoint) -> None:
+        """Read again the Secrets that this endpoint was made from: the password may have been rotated."""
+        for pool in self._store.pools.values():
+            for queue in _queues(pool):
+                binding = pool.bindings.get(queue.name)
+                if isinstance(binding, Binding) and binding.endpoint == endpoint:
+                    spec = self._broker_spec(pool, queue)
+                    for name in _secret_names(spec):
+                        self._secrets.refresh((pool.key[0], name))
+
+    # -- binding -----------------------------------------------------------------------------------------------
+
+    def _rebind(self, pools: Iterable[Pool]) -> None:
+        for pool in list(pools):
+            self._bind_pool(pool)
+            self.evaluate(pool)
+
+    def _bind_pool(self, pool: Pool) -> None:
+        """Read each queue of the pool where its spec says, and those only."""
+        namespace = pool.key[0]
+        queues = {queue.name: queue for queue in _queues(pool)}
+        needed = frozenset((namespace, name) for queue in queues.values() for name in _secret_names(queue.broker))
+        for secret in needed:
+            self._secrets.hold(secret, _user(pool))
+        self._secrets.release_all(_user(pool), but=needed)
+        for name in [name for name in pool.bindings if name not in queues]:
+            self._unbind(pool, name)
+        for name, queue in queues.items():
+            binding = bind_queue(namespace, queue, self._store.brokers, self._secrets.get)
+            if name not in pool.bindings or pool.bindings[name] != binding:
+                self._unbind(pool, name)
+                self._bind(pool, name, binding)
+
+    def _bind(self, pool: Pool, name: str, binding: Binding | Unreadable | None) -> None:
+        pool.bindings[name] = binding
+        if isinstance(binding, Binding):
+            subscriber = (pool.key, name)
+            self._samplers.hold(binding.endpoint, subscriber).subscribe(binding.layout, subscriber)
+        elif binding is not None:
+            pool.readings[name] = binding
+
+    def _unbind(self, pool: Pool, name: str) -> None:
+        binding = pool.bindings.pop(name, None)
+        pool.readings.pop(name, None)
+        if isinstance(binding, Binding):
+            subscriber = (pool.key, name)
+            if (sampler := self._samplers.get(binding.endpoint)) is not None:
+                sampler.unsubscribe(binding.layout, subscriber)
+            self._release(binding.endpoint, subscriber)
+
+    def _bind_broker(self, broker: Broker) -> None:
+        """Keep a QueueBroker connected, with or without pools, so that its status is true."""
+        namespace = broker.key[0]
+        needed = frozenset((namespace, name) for name in _secret_names(broker.spec))
+        for secret in needed:
+            self._secrets.hold(secret, _user(broker))
+        self._secrets.release_all(_user(broker), but=needed)
+        endpoint = bind_broker(namespace, broker.spec, None, self._secrets.get) if broker.spec else None
+        if endpoint != broker.endpoint:
+            self._unbind_broker(broker)
+            broker.endpoint = endpoint
+            if endpoint is not None and not isinstance(endpoint, Unreadable):
+                self._brokers_at.setdefault(endpoint, set()).add(broker.key)
+                self._samplers.hold(endpoint, _user(broker))
+        self._mark_broker(broker)
+
+    def _unbind_broker(self, broker: Broker) -> None:
+        endpoint, broker.endpoint = broker.endpoint, None
+        if endpoint is None or isinstance(endpoint, Unreadable):
+            return
+        self._brokers_at.get(endpoint, set()).discard(broker.key)
+        self._release(endpoint, _user(broker))
+
+    def _release(self, endpoint: Endpoint, user: Hashable) -> None:
+        self._samplers.release(endpoint, user)
+        if self._samplers.get(endpoint) is None:
+            self._health.pop(endpoint, None)
+            self._brokers_at.pop(endpoint, None)
+
+    def _open_sampler(self, endpoint: Endpoint) -> Sampler:
+        return Sampler(
+            endpoint,
+            self._callbacks,
+            self._metrics.brokers,
+            interval=self._settings.sample_interval_seconds,
+            timeout=self._settings.broker_timeout_seconds,
+            clock=self._clock,
+        )
+
+    def _broker_spec(self, pool: Pool, queue: QueueSpec) -> BrokerSpec | None:
+        if queue.broker_ref is None:
+            return queue.broker
+        broker = self._store.brokers.get((pool.key[0], queue.broker_ref.name))
+        return broker.spec if broker is not None else None
+
+    # -- deciding ----------------------------------------------------------------------------------------------
+
+    def _evaluate_target(self, target: TargetKey | None, besides: Pool | None = None) -> None:
+        pools = self._store.pools_of_target(target) if target is not None else []
+        if besides is not None and besides not in pools:
+            pools.append(besides)
+        for pool in pools:
+            self.evaluate(pool)
+
+    def evaluate(self, pool: Pool) -> None:
+        """Decide anew what the pool should have, and see to it. Does not wait."""
+        if not self._active:
+            return
+        pool.problem = self._problem(pool)
+        target = self._store.targets.get(pool.target) if pool.target is not None else None
+        readings = pool.queue_readings()
+        if pool.problem is None and target is not None and pool.spec is not None and readings is not None:
+            now = self._clock()
+            pool.decision = decide(pool.spec, pool.memory, Observation(readings, target.replicas), now)
+            pool.memory = pool.decision.memory
+            self._recheck(pool, pool.decision.recheck_at, now)
+            if pool.decision.replicas != target.replicas and not pool.scaling:
+                pool.scaling = True
+                self._spawn(self._scale(pool))
+        self._mark_pool(pool)
+
+    def _problem(self, pool: Pool) -> Problem | None:
+        """Why nothing can be decided for the pool at all."""
+        target = pool.target
+        if target is None:
+            return Problem("InvalidSpec", pool.invalid)
+        oldest = self._store.pools_of_target(target)[0]
+        if oldest is not pool:
+            return Problem(
+                "TargetConflict",
+                f"{target} is scaled by the older WorkerPool {oldest.key[1]}; delete one of the two, or name another target",
+            )
+        if target in self._store.targets:
+            return None
+        if target in self._missing:
+            return self._missing[target]
+        self._spawn(self._look_up(target))
+        return Problem("Starting", f"{target} is being looked up")
+
+    def _recheck(self, pool: Pool, at: float | None, now: float) -> None:
+        """Evaluate the pool again at a time (seconds), though nothing should change until then."""
+        if (timer := self._rechecks.pop(pool.key, None)) is not None:
+            timer.cancel()
+        if at is not None:
+            loop = asyncio.get_running_loop()
+            # A millisecond late: the recommendation that held has then left its window for certain.
+            self._rechecks[pool.key] = loop.call_later(max(0.0, at - now) + 0.001, self.evaluate, pool)
+
+    # -- targets -----------------------------------------------------------------------------------------------
+
+    async def _look_up(self, target: TargetKey) -> None:
+        """Find out whether a target exists that no watch has shown."""
+        if target in self._looked_up:
+            return
+        self._looked_up.add(target)
+        try:
+            async with self._lookups:
+                if target not in self._store.targets or (target.api_version, target.kind) not in WATCHED_KINDS:
+                    await self._read_target(target)
+        finally:
+            self._looked_up.discard(target)
+
+    async def _read_target(self, target: TargetKey) -> None:
+        try:
+            scale = await self._scales.read(target)
+        except ApiError as error:
+            self._target_failed(target, error)
+            return
+        if self._take_scale(target, scale) or self._missing.pop(target, None) is not None:
+            self._evaluate_target(target)
+
+    def _target_failed(self, target: TargetKey, error: ApiError) -> None:
+        """Tell why a target cannot be scaled. A server that is only away changes nothing."""
+        if error.not_found:
+            problem = Problem("TargetMissing", f"{target} does not exist in namespace {target.namespace}; create it")
+            if error.reason == "NoScale":
+                problem = Problem("TargetNotScalable", f"{error}; name a Deployment or another kind that has one")
+            self._store.targets.pop(target, None)
+        elif error.status == 403:
+            problem = Problem("TargetForbidden", f"the operator may not scale {target}: {error}")
+        else:
+            return
+        if self._missing.get(target) != problem:
+            self._missing[target] = problem
+            self._evaluate_target(target)
+
+    def _take_scale(self, target: TargetKey, scale: Scale) -> bool:
+        known = self._store.targets.get(target)
+        observed = known.observed if known is not None and known.uid == scale.uid else scale.observed
+        return self._store.put_target(target, Target(scale.uid, scale.replicas, observed, scale.resource_version))
+
+    async def _poll_targets(self) -> None:
+        """Read targets that no watch shows: those of other kinds, and those that are missing."""
+        while True:
+            await asyncio.sleep(_POLL_SECONDS)
+            if not self._active:
+                continue
+            wanted = {pool.target for pool in self._store.pools.values() if pool.target is not None}
+            self._missing = {target: problem for target, problem in self._missing.items() if target in wanted}
+            unwatched = [target for target in wanted if (target.api_version, target.kind) not in WATCHED_KINDS]
+            await asyncio.gather(*(self._look_up(target) for target in {*unwatched, *self._missing}))
+
+    async def _scale(self, pool: Pool) -> None:
+        """Patch the target until it has what is decided."""
+        try:
+            while self._store.pools.get(pool.key) is pool and await self._patch(pool):
+                pass
+        finally:
+            pool.scaling = False
+
+    async def _patch(self, pool: Pool) -> bool:
+        """One patch, if one is due. Returns whether to look again."""
+        async with self._patches:
+            decision, key = pool.decision, pool.target
+            target = self._store.targets.get(key) if key is not None else None
+            if key is None or target is None or decision is None or pool.problem is not None:
+                return False
+            if decision.replicas == target.replicas or not self._may_act():
+                return False
+            try:
+                scale = await self._scales.write(key, decision.replicas)
+            except ApiError as error:
+                self._metrics.api_errors.labels("scale").inc()
+                failure = error
+            else:
+                self._take_scale(key, scale)
+                self._scaled(pool, target.replicas, decision.replicas, decision.reason, decision.message)
+                return True
+        self._target_failed(key, failure)
+        pool.scale_problem = Problem("ScaleFailed", f"{key} could not be scaled to {decision.replicas}: {failure}")
+        self._mark_pool(pool)
+        await asyncio.sleep(_RETRY_SECONDS)
+        return True
+
+    def _scaled(self, pool: Pool, before: int, after: int, reason: str, message: str) -> None:
+        direction = "up" if after > before else "down"
+        pool.scale_problem = None
+        pool.decisions[direction, reason] += 1
+        pool.last_scale_time = _now()
+        text = f"{pool.target}: {before} to {after} replicas: {message}"
+        _log.info("%s/%s %s", *pool.key, text)
+        self._events.record(pool.ref, "Normal", "ScaledUp" if direction == "up" else "ScaledDown", text)
+        self.evaluate(pool)
+
+    # -- telling -----------------------------------------------------------------------------------------------
+
+    def _mark_pool(self, pool: Pool) -> None:
+        target = self._store.targets.get(pool.target) if pool.target is not None else None
+        status = pool_status(pool, target)
+        if pool.decision is None and pool.problem is None and pool.status.reason is not None:
+            # Nothing is known yet: what an earlier replica wrote stands until it is.
+            return
+        if pool.problem is not None and pool.problem.reason == "Starting":
+            return
+        if not same_numbers(pool.status, status):
+            self._status.mark(_user(pool), urgent=not alike(pool.status, status))
+
+    def _mark_broker(self, broker: Broker) -> None:
+        status = self._broker_status(broker)
+        if status is not None and not _same_broker(broker.status, status):
+            self._status.mark(_user(broker), urgent=True)
+
+    def _broker_status(self, broker: Broker) -> QueueBrokerStatus | None:
+        endpoint = broker.endpoint
+        sampler = None
+        health = None
+        if endpoint is not None and not isinstance(endpoint, Unreadable):
+            sampler, health = self._samplers.get(endpoint), self._health.get(endpoint)
+        return broker_status(broker, health, sampler.queues if sampler else 0)
+
+    async def _write_status(self, user: ObjectKey) -> None:
+        kind, key = user
+        if not self._may_act() or not self._active:
+            return
+        if kind == "WorkerPool":
+            if (pool := self._store.pools.get(key)) is not None:
+                await self._write_pool_status(pool)
+        elif (broker := self._store.brokers.get(key)) is not None:
+            await self._write_broker_status(broker)
+
+    async def _write_pool_status(self, pool: Pool) -> None:
+        target = self._store.targets.get(pool.target) if pool.target is not None else None
+        before, after = pool.status.conditions, pool_status(pool, target)
+        after = after.model_copy(update={"conditions": merge_conditions(before, after.conditions, _now())})
+        if await self._patch_status(pool, after):
+            pool.status = after
+            self._announce(pool.ref, before, after.conditions)
+            # Something may have changed while the patch was under way.
+            self._mark_pool(pool)
+
+    async def _write_broker_status(self, broker: Broker) -> None:
+        after = self._broker_status(broker)
+        if after is None:
+            return
+        before = broker.status.conditions
+        after = after.model_copy(update={"conditions": merge_conditions(before, after.conditions, _now())})
+        if await self._patch_status(broker, after):
+            broker.status = after
+            self._announce(broker.ref, before, after.conditions)
+            self._mark_broker(broker)
+
+    async def _patch_status(self, held: Pool | Broker, status: StatusModel) -> bool:
+        """Whether it was written. A failure is tried again, unless the object is gone."""
+        try:
+            await patch_status(self._client, held.ref.kind, *held.key, status.document())
+        except ApiError as error:
+            if not error.not_found:
+                self._metrics.api_errors.labels("status").inc()
+                _log.warning("status of %s %s/%s was not written: %s", held.ref.kind, *held.key, error)
+                asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._mark_again, _user(held))
+            return False
+        self._metrics.status_writes.inc()
+        return True
+
+    def _mark_again(self, user: ObjectKey) -> None:
+        self._status.mark(user, urgent=True)
+
+    def _announce(self, ref: ObjectRef, before: tuple[Condition, ...], after: tuple[Condition, ...]) -> None:
+        """One event when the object's main condition turns bad, changes its reason while bad, or turns good again."""
+        old, new = _main(before), _main(after)
+        if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
+            return
+        if new.status == "False":
+            self._events.record(ref, "Warning", new.reason, new.message)
+        elif new.status == "True" and old is not None and old.status == "False":
+            self._events.record(ref, "Normal", "Recovered", f"{old.reason} is over: {new.message}")
+
+    def samples(self) -> Iterable[PoolSample]:
+        """What metrics show of each pool; only of one who acts, so that two replicas do not contradict each other."""
+        if not self._active:
+            return
+        for pool in self._store.pools.values():
+            target = self._store.targets.get(pool.target) if pool.target is not None else None
+            yield PoolSample(
+                namespace=pool.key[0],
+                pool=pool.key[1],
+                depths=tuple(
+                    (name, state, jobs)
+                    for name, result in pool.readings.items()
+                    if isinstance(result, Depth)
+                    for state, jobs in (
+                        ("waiting", result.waiting),
+                        ("in_flight", result.in_flight),
+                        ("delayed", result.delayed),
+                    )
+                    if jobs is not None
+                ),
+                desired=pool.decision.replicas if pool.decision and pool.problem is None else None,
+                current=target.replicas if target else None,
+                ready=(main := _main(pool.status.conditions)) is not None and main.status == "True",
+                decisions=tuple((*labels, count) for labels, count in pool.decisions.items()),
+            )
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a task failed", exc_info=error)
+
+
+def _user(held: Pool | Broker) -> ObjectKey:
+    return held.ref.kind, held.key
+
+
+def _queues(pool: Pool) -> tuple[QueueSpec, ...]:
+    return pool.spec.queues if pool.spec is not None else ()
+
+
+def _secret_names(spec: BrokerSpec | None) -> set[str]:
+    return {selector.name for selector in spec.secrets} if spec is not None else set()
+
+
+def _reason(health: Health) -> tuple[str, str] | None:
+    return (health.error.reason, health.error.message) if health.error else None
+
+
+def _main(conditions: tuple[Condition, ...]) -> Condition | None:
+    return next((condition for condition in conditions if condition.type in ("Ready", "Connected")), None)
+
+
+def _same_broker(before: QueueBrokerStatus, after: QueueBrokerStatus) -> bool:
+    """Whether both say the same, the latency apart, which never stands still."""
+    if (before.observed_generation, before.server_version, before.queues) != (
+        after.observed_generation,
+        after.server_version,
+        after.queues,
+    ):
+        return False
+    return [(c.status, c.reason, c.message) for c in before.conditions] == [
+        (c.status, c.reason, c.message) for c in after.conditions
+    ]
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,45 @@
+"""kopf decorators only: they put resources into the engine's store and take them out.
+
+Comes in: watch events. Goes out: calls of the engine, which never wait. No finalizer and no annotation is ever put
+on a user's object.
+"""
+
+from typing import Any
+
+import kopf
+
+from workerpool_operator.api.meta import GROUP, PLURALS, VERSION
+from workerpool_operator.engine import Engine
+
+REGISTRY = kopf.OperatorRegistry()
+
+
+def _engine(memo: kopf.Memo) -> Engine:
+    engine: Engine = memo.engine
+    return engine
+
+
+@kopf.on.startup(registry=REGISTRY)
+def configure(settings: kopf.OperatorSettings, **_: Any) -> None:  # noqa: ANN401 - kopf's protocol
+    """Make kopf write nothing at all."""
+    settings.posting.enabled = False
+    settings.scanning.disabled = False
+
+
+@kopf.on.event(GROUP, VERSION, PLURALS["WorkerPool"], registry=REGISTRY)
+def pool(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401 - kopf's protocol
+    """A WorkerPool was seen, changed or deleted."""
+    _engine(memo).on_pool(event["type"], event["object"])
+
+
+@kopf.on.event(GROUP, VERSION, PLURALS["QueueBroker"], registry=REGISTRY)
+def broker(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401 - kopf's protocol
+    """A QueueBroker was seen, changed or deleted."""
+    _engine(memo).on_broker(event["type"], event["object"])
+
+
+@kopf.on.event("apps", "v1", "deployments", registry=REGISTRY)
+@kopf.on.event("apps", "v1", "statefulsets", registry=REGISTRY)
+def target(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401 - kopf's protocol
+    """A Deployment or StatefulSet was seen, changed or deleted."""
+    _engine(memo).on_target(event["type"], event["object"])

@@ -1,0 +1,110 @@
+"""Images without Docker: the same Dockerfiles, built by buildah on a base that is made from Debian packages.
+
+A Dockerfile and its context come in, an archive in the cache goes out, keyed by all that the build can see.
+Everything lies in the cache folder, nothing in the user's own container storage; builds run in a mount namespace of
+their own, so that a killed one leaves no mounts behind.
+"""
+
+import os
+import platform
+from pathlib import Path
+
+from tests.cluster.cache import artefacts, cache_dir, digest
+from tests.cluster.commands import run_long
+from tests.cluster.context import context_digest, ignore_file
+from tests.cluster.native import machine
+
+RELEASE = "bookworm"
+BASE = f"debian:{RELEASE}-slim"
+LOCAL = "localhost/"  # where a name without a registry is looked for first
+BASE_RECIPE = "1"  # goes up when the base is made differently
+# What Debian's own slim images leave out.
+SLIM = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/lintian/*")
+OWN_MOUNTS = ("unshare", "--mount", "--propagation=private", "sh", "-ec")
+POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}'
+
+
+def image_archive(tag: str, dockerfile: Path, context: Path) -> Path:
+    """Returns a docker-archive of the image, built now unless the same content was built before."""
+    key = f"{digest(tag, context_digest(dockerfile, context), BASE_RECIPE)}-{platform.machine()}"
+
+    def build(missing: list[str], workshop: Path) -> None:
+        (workshop / missing[0]).mkdir()
+        _build(tag, dockerfile, context, workshop / missing[0] / "image.tar")
+
+    return artefacts("images", [key], build)[key] / "image.tar"
+
+
+def _build(tag: str, dockerfile: Path, context: Path, archive: Path) -> None:
+    """Builds into `archive`; the caller holds the lock of all images."""
+    _provide_base(archive.parent)
+    options = machine.write(archive.parent / "machine", RELEASE)
+    if ignore := ignore_file(dockerfile, context):
+        options += ["--ignorefile", str(ignore)]
+    _buildah(_bud(tag, dockerfile, context, *options), f"building the image {tag}", expected_seconds=90)
+    _buildah(["push", LOCAL + tag, f"docker-archive:{archive}:{tag}"], f"exporting the image {tag}", expected_seconds=10)
+    for path in (archive.parent / "machine").iterdir():
+        path.unlink()
+    (archive.parent / "machine").rmdir()
+
+
+def _provide_base(workshop: Path) -> None:
+    """Puts the base into buildah's storage unless it is there."""
+    marker = _storage() / f"base-{BASE_RECIPE}"
+    if marker.exists():
+        return
+    root = _base_archive()
+    recipe = workshop / "Base.Dockerfile"
+    recipe.write_text(f'FROM scratch\nADD {root.name} /\nCMD ["bash"]\n')
+    _buildah(_bud(BASE, recipe, root.parent), f"importing {BASE}", expected_seconds=5)
+    recipe.unlink()
+    marker.touch()
+
+
+def _base_archive() -> Path:
+    """Returns a tar of a minimal Debian, installed from the machine's own package sources."""
+    key = f"{RELEASE}-{platform.machine()}-{BASE_RECIPE}"
+
+    def build(missing: list[str], workshop: Path) -> None:
+        folder = workshop / missing[0]
+        folder.mkdir()
+        hooks = ("sources.list", "apt.conf"), "pip.conf"
+        emptied = " ".join([*(f'"$1/etc/apt/{name}"' for name in hooks[0]), f'"$1/etc/{hooks[1]}"'])
+        words = [
+            *("mmdebstrap", "--mode=root", "--variant=minbase"),
+            *(f"--dpkgopt=path-exclude={path}" for path in SLIM),
+            "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+            *(f"--aptopt={line}" for line in machine.apt_settings() if machine.MOUNT not in line),
+            f"--customize-hook=for file in {emptied}; do : >$file; done",
+            '--customize-hook=rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1/etc/resolv.conf" "$1/etc/hostname"',
+            *(RELEASE, str(folder / "root.tar"), *machine.apt_sources(RELEASE)),
+        ]
+        run_long([*OWN_MOUNTS, 'exec "$@"', "sh", *words], f"making {BASE}", expected_seconds=40)
+
+    return artefacts("base", [key], build)[key] / "root.tar"
+
+
+def _bud(tag: str, dockerfile: Path, context: Path, *options: str) -> list[str]:
+    common = ["--isolation", "chroot", "--network", "host", "--pull-never", "--layers", "--format", "docker"]
+    return ["bud", *common, *options, "--tag", LOCAL + tag, "--file", str(dockerfile), str(context)]
+
+
+def _storage() -> Path:
+    return cache_dir() / "buildah"
+
+
+def _buildah(words: list[str], what: str, *, expected_seconds: int) -> None:
+    storage = _storage()
+    (storage / "run").mkdir(parents=True, exist_ok=True)
+    policy = storage / "policy.json"
+    policy.write_text(POLICY)
+    buildah = ["buildah", "--root", str(storage / "root"), "--runroot", str(storage / "run")]
+    script = 'mount -t tmpfs tmpfs "$1"; shift; exec "$@"'
+    signed = [words[0], "--signature-policy", str(policy), *words[1:]]
+    env = os.environ | {"STORAGE_DRIVER": "overlay", "BUILDAH_ISOLATION": "chroot", "TMPDIR": str(storage)}
+    run_long(
+        [*OWN_MOUNTS, script, "sh", str(storage / "run"), *buildah, *signed],
+        what,
+        expected_seconds=expected_seconds,
+        env=env,
+    )

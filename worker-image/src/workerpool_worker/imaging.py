@@ -1,0 +1,90 @@
+"""The program that decodes and encodes one image; image jobs run it with limits.
+
+In: one argument, the order as JSON, and an inherited file to read. Out: the image written to its target, or a
+reason on stderr with exit code REFUSED (the image is at fault) or NOT_NOW (the machine is). It imports nothing
+but libvips, so that it starts in a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+REFUSED = 3
+NOT_NOW = 4
+
+_LOADERS = ("Jpeg", "Png", "Webp", "Nsgif", "Tiff", "Heif")
+_WHITE = [255, 255, 255]
+_NOT_NOW_SIGNS = ("No space left on device", "Disk quota exceeded", "Input/output error", "Stale file handle")
+# Larger than any side: "shrink to this" then leaves the size, and does all the rest (upright, sRGB).
+_ANY_SIZE = 10_000_000
+
+
+def main(order: dict[str, Any]) -> None:
+    """Do the order.
+
+    Raises:
+        ValueError: The image is refused; the message says why.
+        pyvips.Error: libvips cannot read or write it.
+    """
+    os.environ["VIPS_CONCURRENCY"] = str(order["threads"])  # read when the library is loaded
+    import pyvips  # noqa: PLC0415
+
+    pyvips.cache_set_max(0)
+    # Only decoders of pictures made of pixels: no SVG (it refers to other files), nothing exotic.
+    pyvips.operation_block_set("VipsForeignLoad", True)
+    for loader in _LOADERS:
+        pyvips.operation_block_set(f"VipsForeignLoad{loader}", False)
+
+    header = pyvips.Image.new_from_file(order["source"])
+    pixels = header.width * header.height
+    if pixels > order["maxPixels"]:
+        raise ValueError(
+            f"{header.width}x{header.height} pixels, at most {order['maxPixels']} are taken (WORKER_MAX_PIXELS)"
+        )
+    picture = pyvips.Image.thumbnail(order["source"], **_fit(order), fail_on="truncated", output_profile="srgb")
+    if picture.width * picture.height > order["maxPixels"]:
+        raise ValueError(
+            f"the result would have {picture.width}x{picture.height} pixels, at most {order['maxPixels']} are made"
+        )
+    if order["format"] == "jpeg" and picture.hasalpha():
+        picture = picture.flatten(background=_WHITE)
+    _save(picture, order)
+
+
+def _fit(order: dict[str, Any]) -> dict[str, object]:
+    width, height, fit = order.get("width"), order.get("height"), order.get("fit")
+    if fit is None:
+        return {"width": _ANY_SIZE, "height": _ANY_SIZE, "size": "down"}
+    if fit == "fill":
+        return {"width": width, "height": height, "size": "force"}
+    chosen: dict[str, object] = {
+        "width": width or _ANY_SIZE,
+        "height": height or _ANY_SIZE,
+        "size": "both" if order["enlarge"] else "down",
+    }
+    return {**chosen, "crop": "centre"} if fit == "cover" else chosen
+
+
+def _save(picture: Any, order: dict[str, Any]) -> None:
+    target, quality = order["target"], order["quality"]
+    match order["format"]:
+        case "jpeg":
+            picture.jpegsave(target, Q=quality, keep="none", optimize_coding=True)
+        case "png":
+            picture.pngsave(target, keep="none")
+        case "webp":
+            picture.webpsave(target, Q=quality, keep="none")
+        case "avif":
+            picture.heifsave(target, Q=quality, keep="none", compression="av1")
+
+
+if __name__ == "__main__":
+    try:
+        main(json.loads(sys.argv[1]))
+    except Exception as error:  # noqa: BLE001 - the reason goes to the worker by stderr and exit code
+        reason = " ".join(str(error).split()) or type(error).__name__
+        print(reason, file=sys.stderr)  # noqa: T201
+        sys.exit(NOT_NOW if any(sign in reason for sign in _NOT_NOW_SIGNS) else REFUSED)

@@ -1,0 +1,1 @@
+"""The kinds of jobs: a model of each one's JSON, and the work itself. ``registry`` is the way in."""

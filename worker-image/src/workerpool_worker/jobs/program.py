@@ -1,0 +1,100 @@
+"""Runs one program on untrusted input, within limits.
+
+In: the program with its arguments, an inherited input file, limits. Out: its exit code and output, short. No
+shell, no environment of ours (it holds secrets), a process group of its own that is killed whole when the
+attempt is cancelled or times out, and dies with the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import shutil
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from workerpool_worker.errors import PermanentError, TemporaryError
+from workerpool_worker.jobs.base import Limits
+
+_KEEP_BYTES = 64 * 1024
+_CHUNK_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A program that has ended.
+
+    Attributes:
+        code: Exit code; negative: the signal that ended it.
+        output: The end of its standard output.
+        errors: The end of its standard error.
+    """
+
+    code: int
+    output: str
+    errors: str
+
+
+async def run_program(argv: Sequence[str], *, limits: Limits, descriptors: Sequence[int] = ()) -> Finished:
+    """Run ``argv`` to its end.
+
+    Raises:
+        TemporaryError: It cannot be started, or was killed from outside (as by the kernel for want of memory).
+        PermanentError: It broke the limit on output size or processor time.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *_dies_with_us(),
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            pass_fds=tuple(descriptors),
+            start_new_session=True,
+            env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "HOME": "/tmp", "MALLOC_ARENA_MAX": "2"},  # noqa: S108 - read-only root
+        )
+    except OSError as error:
+        raise TemporaryError(f"{argv[0]} cannot be started: {error.strerror}: install it in the image") from error
+    try:
+        _limit(process.pid, limits)
+        assert process.stdout is not None  # noqa: S101 - they are pipes
+        assert process.stderr is not None  # noqa: S101
+        output, errors, code = await asyncio.gather(
+            _tail(process.stdout), _tail(process.stderr), process.wait()
+        )
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    if code == -signal.SIGKILL:
+        raise TemporaryError(f"{argv[0]} was killed, most likely for want of memory in the container")
+    if code == -signal.SIGXFSZ:
+        raise PermanentError(f"the output grew over {limits.output_bytes} bytes (WORKER_MAX_OUTPUT_BYTES)")
+    return Finished(code, output, errors)
+
+
+async def _tail(stream: asyncio.StreamReader) -> str:
+    kept = b""
+    while chunk := await stream.read(_CHUNK_BYTES):
+        kept = (kept + chunk)[-_KEEP_BYTES:]
+    return kept.decode(errors="replace")
+
+
+def _limit(pid: int, limits: Limits) -> None:
+    # From outside, right after the start: Python code between fork and exec is not safe beside threads.
+    with contextlib.suppress(ProcessLookupError):
+        resource.prlimit(pid, resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (limits.output_bytes, limits.output_bytes))
+        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+
+
+@cache
+def _dies_with_us() -> tuple[str, ...]:
+    """What to start programs with so that a killed worker leaves none behind; nothing where it is missing."""
+    setpriv = shutil.which("setpriv")
+    return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()

@@ -200,9 +200,7 @@ def test_two_pods_spread_and_one_may_leave(default: list[Object]) -> None:
     assert budget["selector"] == selector
 
 
-def test_selectors_find_the_operator_and_not_the_test_pod(
-    default: list[Object], maximal: list[Object]
-) -> None:
+def test_selectors_find_the_operator_and_not_the_test_pod(default: list[Object], maximal: list[Object]) -> None:
     for objects in (default, maximal):
         selector = only(objects, "Service")["spec"]["selector"].items()
         assert selector <= only(objects, "Deployment")["spec"]["template"]["metadata"]["labels"].items()
@@ -286,9 +284,7 @@ def test_the_network_policy_lets_in_the_peers_and_the_test(maximal: list[Object]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     peers = policy["ingress"][0]["from"]
     assert peers[0] == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
-    assert (
-        peers[1]["podSelector"]["matchLabels"].items() <= only(maximal, "Pod")["metadata"]["labels"].items()
-    )
+    assert peers[1]["podSelector"]["matchLabels"].items() <= only(maximal, "Pod")["metadata"]["labels"].items()
     plain = only(render("networkPolicy: {enabled: true}"), "NetworkPolicy")["spec"]
     assert plain["policyTypes"] == ["Ingress"]
     assert plain["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}]}]
@@ -339,6 +335,4 @@ def test_two_releases_share_nothing_that_the_cluster_has_once() -> None:
 
 
 def test_a_release_named_like_the_chart_is_not_named_twice() -> None:
-    assert (
-        only(render(release="workerpool-operator"), "Deployment")["metadata"]["name"] == "workerpool-operator"
-    )
+    assert only(render(release="workerpool-operator"), "Deployment")["metadata"]["name"] == "workerpool-operator"

@@ -46,9 +46,7 @@ def test_every_value_is_documented() -> None:
 
 
 def test_the_readme_shows_every_value() -> None:
-    assert README.read_text() == written(README.read_text()), (
-        "run `python -m tests.chart.values_table --write`"
-    )
+    assert README.read_text() == written(README.read_text()), "run `python -m tests.chart.values_table --write`"
 
 
 def test_every_value_is_in_the_schema_and_the_reverse() -> None:
@@ -64,18 +62,14 @@ def test_the_maximal_values_change_every_default() -> None:
     def same(default: Any, given: Any, path: str) -> list[str]:
         if isinstance(default, dict) and default:
             return [
-                name
-                for key in default
-                for name in same(default[key], given.get(key, default[key]), f"{path}.{key}")
+                name for key in default for name in same(default[key], given.get(key, default[key]), f"{path}.{key}")
             ]
         return [path] if default == given else []
 
     maximal = safe_load(MAXIMAL.read_text())
     unchanged = same(values(), maximal, "")
     # These have no other value that goes together with the rest; test_render.py tries them one by one.
-    assert [
-        path for path in unchanged if not path.startswith((".podSecurityContext", ".securityContext"))
-    ] == [
+    assert [path for path in unchanged if not path.startswith((".podSecurityContext", ".securityContext"))] == [
         ".leaderElection.enabled",
         ".crds.install",
         ".rbac.create",
@@ -94,7 +88,7 @@ def test_the_maximal_values_change_every_default() -> None:
         ("image: {repository: ''}", "at '/image/repository'"),
         ("image: {digest: latest}", "at '/image/digest': 'latest' does not match pattern"),
         ("settings: {logLevel: verbose}", "at '/settings/logLevel': value must be one of 'DEBUG', 'INFO'"),
-        ("settings: {sampleIntervalSeconds: 0}", "at '/settings/sampleIntervalSeconds': exclusiveMinimum"),
+        ("settings: {sampleIntervalSeconds: 0}", "at '/settings/sampleIntervalSeconds': minimum: got 0, want 0.1"),
         ("settings: {interval: 1}", "at '/settings': additional properties 'interval' not allowed"),
         ("watchNamespaces: media", "at '/watchNamespaces': got string, want array"),
         ("watchNamespaces: [Media]", "at '/watchNamespaces/0': 'Media' does not match pattern"),

@@ -72,9 +72,7 @@ def undocumented() -> list[str]:
         if path in known:
             return []
         if isinstance(node, dict) and node:
-            return [
-                leaf for key, child in node.items() for leaf in leaves(child, f"{path}.{key}".lstrip("."))
-            ]
+            return [leaf for key, child in node.items() for leaf in leaves(child, f"{path}.{key}".lstrip("."))]
         return [path]
 
     return leaves(values(), "")
@@ -104,9 +102,7 @@ def main() -> None:
     if parser.parse_args().write:
         README.write_text(written(readme))
     elif readme != written(readme):
-        raise SystemExit(
-            "the chart's README is out of date: run `python -m tests.chart.values_table --write`"
-        )
+        raise SystemExit("the chart's README is out of date: run `python -m tests.chart.values_table --write`")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 Commands for kubectl and helm and images to be built come in; their output goes out, and images that pods can run.
 """
 
+import os
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from tests.cluster.commands import run, with_path
 from tests.cluster.tools import on_path_or_built
@@ -35,7 +37,7 @@ class Cluster(ABC):
 
     def env(self) -> dict[str, str]:
         """Returns this process's environment with KUBECONFIG, and with kubectl and helm on PATH."""
-        return with_path(self._kubectl().parent, on_path_or_built("helm").parent) | {"KUBECONFIG": str(self.kubeconfig)}
+        return with_path(self._kubectl().parent, on_path_or_built("helm").parent, base=self._environment())
 
     def kubectl(
         self,
@@ -49,7 +51,9 @@ class Cluster(ABC):
         Raises:
             ClusterError: it took longer than `timeout` seconds, or (with `check`) failed.
         """
-        return run(self._kubectl(), "--kubeconfig", self.kubeconfig, *args, input=input, check=check, timeout=timeout)
+        return run(
+            self._kubectl(), *args, input=input, check=check, timeout=timeout, env=self._environment()
+        )
 
     def helm(
         self,
@@ -60,7 +64,7 @@ class Cluster(ABC):
     ) -> str:
         """Runs helm against this cluster and returns what it printed; errors as for `kubectl`."""
         helm = on_path_or_built("helm")
-        return run(helm, "--kubeconfig", self.kubeconfig, *args, input=input, check=check, timeout=timeout)
+        return run(helm, *args, input=input, check=check, timeout=timeout, env=self._environment())
 
     def wait(self, resource: str, condition: str, *, namespace: str = "default", timeout: float = 120) -> None:
         """Waits until a resource exists and meets a condition.
@@ -90,6 +94,12 @@ class Cluster(ABC):
         Returns:
             The name under which pods of this cluster find the image: `tag`, unless a registry stands between.
         """
+
+    def _environment(self) -> dict[str, str]:
+        """Returns this process's environment with KUBECONFIG; no proxy stands before the API server."""
+        direct = [word for word in (os.environ.get("NO_PROXY"), urlsplit(self.server).hostname) if word]
+        both_spellings = dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(direct))
+        return os.environ | both_spellings | {"KUBECONFIG": str(self.kubeconfig)}
 
     def _kubectl(self) -> Path:
         return on_path_or_built("kubectl")

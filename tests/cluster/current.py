@@ -33,9 +33,7 @@ class CurrentCluster(Cluster):
         path = Path(self._folder.name) / "kubeconfig"
         path.touch(mode=0o600)
         path.write_text(view)
-        super().__init__(
-            config["current-context"], path, config["clusters"][0]["cluster"]["server"], runs_pods=True
-        )
+        super().__init__(config["current-context"], path, config["clusters"][0]["cluster"]["server"], runs_pods=True)
 
     def build_image(self, tag: str, dockerfile: Path, context: Path) -> str:
         """See Cluster; the image is pushed to `$WORKERPOOL_REGISTRY`, and the name there is returned."""

@@ -46,9 +46,19 @@ def start(name: str, *, attached: bool) -> KindCluster:
     """Starts a cluster that runs pods; `attached` ends it with this process at the latest."""
     kubeconfig = _kubeconfig(name)
     kubeconfig.parent.mkdir(parents=True, exist_ok=True)
+    kubeconfig.touch(mode=0o600)  # it marks the name as ours, from before there is anything to remove
     if attached:
         _watch(name)
-    create: list[str | Path] = ["create", "cluster", "--name", PREFIX + name, "--kubeconfig", kubeconfig, "--wait", "180s"]
+    create: list[str | Path] = [
+        "create",
+        "cluster",
+        "--name",
+        PREFIX + name,
+        "--kubeconfig",
+        kubeconfig,
+        "--wait",
+        "180s",
+    ]
     try:
         run_long([on_path_or_built("kind"), *create], f"starting the kind cluster {name}", expected_seconds=60)
         return KindCluster(name)
@@ -59,7 +69,7 @@ def start(name: str, *, attached: bool) -> KindCluster:
 
 def find(name: str) -> KindCluster | None:
     """Returns the cluster if it runs and answers."""
-    if not _kubeconfig(name).exists() or PREFIX + name not in run(on_path_or_built("kind"), "get", "clusters").split():
+    if not _kubeconfig(name).exists():
         return None
     try:
         cluster = KindCluster(name)
@@ -72,6 +82,8 @@ def find(name: str) -> KindCluster | None:
 def remove(name: str) -> None:
     """Removes the cluster's containers and kubeconfig; nothing happens when there are none."""
     kubeconfig = _kubeconfig(name)
+    if not kubeconfig.exists():
+        return
     run(
         *(on_path_or_built("kind"), "delete", "cluster", "--name", PREFIX + name, "--kubeconfig", kubeconfig),
         timeout=120,

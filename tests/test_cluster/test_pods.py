@@ -69,9 +69,7 @@ def in_pod(cluster: Cluster, namespace: str, pod: str, *command: str) -> str:
     return cluster.kubectl("exec", "-n", namespace, pod, "--", *command)
 
 
-def test_redis_is_reached_by_service_name_from_another_pod(
-    pod_cluster: Cluster, namespace: str, image: str
-) -> None:
+def test_redis_is_reached_by_service_name_from_another_pod(pod_cluster: Cluster, namespace: str, image: str) -> None:
     run_pod(pod_cluster, namespace, "redis", image, ["redis"], 6379)
     run_pod(pod_cluster, namespace, "client", image, ["redis", "--port", "7000"], 7000)
 
@@ -110,9 +108,7 @@ def test_this_process_reaches_pods_and_services(pod_cluster: Cluster, namespace:
     assert mails.count("X-Envelope-To: b@example.com") == mails.count("Subject: hello") == 2
 
 
-def test_rabbitmq_lets_the_given_user_in_from_another_pod(
-    pod_cluster: Cluster, namespace: str, image: str
-) -> None:
+def test_rabbitmq_lets_the_given_user_in_from_another_pod(pod_cluster: Cluster, namespace: str, image: str) -> None:
     run_pod(pod_cluster, namespace, "rabbitmq", image, ["rabbitmq"], 15672)
     run_pod(pod_cluster, namespace, "client", image, ["redis"], 6379)
     ask = (
@@ -142,9 +138,7 @@ def test_logs_and_port_forward_reach_a_pod(pod_cluster: Cluster, namespace: str,
             forward.terminate()
 
 
-def test_a_service_account_of_a_pod_is_known_to_the_api(
-    pod_cluster: Cluster, namespace: str, image: str
-) -> None:
+def test_a_service_account_of_a_pod_is_known_to_the_api(pod_cluster: Cluster, namespace: str, image: str) -> None:
     run_pod(pod_cluster, namespace, "client", image, ["redis"], 6379)
     ask = textwrap.dedent(
         """
@@ -164,9 +158,7 @@ def test_a_service_account_of_a_pod_is_known_to_the_api(
     assert review["status"]["userInfo"]["username"] == f"system:serviceaccount:{namespace}:default"
 
 
-def test_secrets_config_maps_and_host_paths_are_mounted(
-    pod_cluster: Cluster, namespace: str, image: str
-) -> None:
+def test_secrets_config_maps_and_host_paths_are_mounted(pod_cluster: Cluster, namespace: str, image: str) -> None:
     pod_cluster.kubectl("create", "-n", namespace, "secret", "generic", "s", "--from-literal=word=hidden")
     pod_cluster.kubectl("create", "-n", namespace, "configmap", "c", "--from-literal=word=open")
     pod = {
@@ -201,7 +193,8 @@ def test_a_deployment_is_scaled_up_and_down(pod_cluster: Cluster, namespace: str
     def pods() -> int:
         return len(pod_cluster.kubectl("get", "-n", namespace, "pods", "-o", "name").split())
 
-    pod_cluster.kubectl("create", "-n", namespace, "deployment", "d", f"--image={image}", "--", "sleep", "1000")
+    words = ("deployment", "d", f"--image={image}", "--", "redis-server", "--save", "")
+    pod_cluster.kubectl("create", "-n", namespace, *words)
     pod_cluster.wait("deployment/d", "condition=Available", namespace=namespace)
     pod_cluster.kubectl("scale", "-n", namespace, "deployment/d", "--replicas=3")
     pod_cluster.wait("deployment/d", "jsonpath={.status.readyReplicas}=3", namespace=namespace)

@@ -1,6 +1,7 @@
 """kopf decorators only: they put resources into the engine's store and take them out.
 
-Comes in: watch events. Goes out: calls of the engine, which never wait. No finalizer and no annotation is ever put
+Comes in: watch events. Goes out: calls of the engine, which never wait; they are coroutines all the same, since
+kopf runs plain functions in threads. No finalizer and no annotation is ever put
 on a user's object.
 """
 
@@ -20,26 +21,31 @@ def _engine(memo: kopf.Memo) -> Engine:
 
 
 @kopf.on.startup(registry=REGISTRY)
-def configure(settings: kopf.OperatorSettings, **_: Any) -> None:  # noqa: ANN401 - kopf's protocol
+async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:  # noqa: ANN401 - kopf's protocol
     """Make kopf write nothing at all."""
     settings.posting.enabled = False
-    settings.scanning.disabled = False
+
+
+@kopf.on.login(registry=REGISTRY)
+def login(**kwargs: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401 - kopf's protocol
+    """As the pod's service account, or as the kubeconfig says: the same as the engine's own client."""
+    return kopf.login_via_client(**kwargs)
 
 
 @kopf.on.event(GROUP, VERSION, PLURALS["WorkerPool"], registry=REGISTRY)
-def pool(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401 - kopf's protocol
+async def pool(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401 - kopf's protocol
     """A WorkerPool was seen, changed or deleted."""
     _engine(memo).on_pool(event["type"], event["object"])
 
 
 @kopf.on.event(GROUP, VERSION, PLURALS["QueueBroker"], registry=REGISTRY)
-def broker(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401 - kopf's protocol
+async def broker(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401 - kopf's protocol
     """A QueueBroker was seen, changed or deleted."""
     _engine(memo).on_broker(event["type"], event["object"])
 
 
 @kopf.on.event("apps", "v1", "deployments", registry=REGISTRY)
 @kopf.on.event("apps", "v1", "statefulsets", registry=REGISTRY)
-def target(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401 - kopf's protocol
+async def target(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401 - kopf's protocol
     """A Deployment or StatefulSet was seen, changed or deleted."""
     _engine(memo).on_target(event["type"], event["object"])

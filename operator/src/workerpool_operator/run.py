@@ -28,9 +28,7 @@ async def run(settings: Settings) -> None:
     """
     metrics = Metrics()
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    _take_signals(stop)
     async with KubeClient() as client:
         engine = Engine(client, settings, metrics)
         async with serving(engine, metrics, settings.http_host, settings.http_port) as port:
@@ -39,9 +37,16 @@ async def run(settings: Settings) -> None:
     _log.info("stopped")
 
 
+def _take_signals(stop: asyncio.Event) -> None:
+    """SIGTERM and SIGINT stop us; to be called again once kopf has put its own handlers in their place."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+
 async def _until(stop: asyncio.Event, engine: Engine, settings: Settings) -> None:
     namespaces = settings.watched_namespaces
-    stop_kopf = asyncio.Event()
+    stop_kopf, started = asyncio.Event(), asyncio.Event()
     engine_task = asyncio.create_task(engine.run())
     kopf_task = asyncio.create_task(
         kopf.operator(
@@ -51,9 +56,13 @@ async def _until(stop: asyncio.Event, engine: Engine, settings: Settings) -> Non
             clusterwide=not namespaces,
             namespaces=namespaces,
             stop_flag=stop_kopf,
+            ready_flag=started,
         )
     )
     stop_task = asyncio.create_task(stop.wait())
+    started_task = asyncio.create_task(started.wait())
+    await asyncio.wait({engine_task, kopf_task, started_task}, return_when=asyncio.FIRST_COMPLETED)
+    _take_signals(stop)
     done, _ = await asyncio.wait({engine_task, kopf_task, stop_task}, return_when=asyncio.FIRST_COMPLETED)
     # The engine goes first: a standby waits for the Lease that it releases.
     engine_task.cancel()
@@ -61,6 +70,7 @@ async def _until(stop: asyncio.Event, engine: Engine, settings: Settings) -> Non
         await engine_task
     stop_kopf.set()
     stop_task.cancel()
+    started_task.cancel()
     await kopf_task
     if stop_task not in done:
         raise RuntimeError("the watches ended by themselves")

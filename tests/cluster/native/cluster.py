@@ -161,13 +161,17 @@ class Api:
     def __init__(self, cluster: NativeCluster) -> None:
         pki = cluster.state.folder / "pki"
         self.server = cluster.server
-        self.tls = ssl.create_default_context(cafile=str(pki / "ca.crt"))
-        self.tls.load_cert_chain(pki / "admin.crt", pki / "admin.key")
+        tls = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+        tls.load_cert_chain(pki / "admin.crt", pki / "admin.key")
+        # Proxies are for the way out of this machine; clusters are on it.
+        self.opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls)
+        )
 
     def get(self, path: str) -> bytes | None:
         """Returns the body of a successful answer, else None."""
         try:
-            with urllib.request.urlopen(self.server + path, timeout=5, context=self.tls) as answer:  # noqa: S310
+            with self.opener.open(self.server + path, timeout=5) as answer:
                 return bytes(answer.read())
         except (URLError, OSError):
             return None
@@ -176,7 +180,7 @@ class Api:
         """Tells whether CoreDNS has read the cluster's Services."""
         host = self.server.removeprefix("https://").rsplit(":", 1)[0]
         try:
-            with urllib.request.urlopen(f"http://{host}:{node.DNS_READY_PORT}/ready", timeout=5) as answer:
+            with self.opener.open(f"http://{host}:{node.DNS_READY_PORT}/ready", timeout=5) as answer:
                 return bool(answer.status == HTTPStatus.OK)
         except (URLError, OSError):
             return False

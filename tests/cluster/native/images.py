@@ -42,7 +42,9 @@ def _build(tag: str, dockerfile: Path, context: Path, archive: Path) -> None:
     if ignore := ignore_file(dockerfile, context):
         options += ["--ignorefile", str(ignore)]
     _buildah(_bud(tag, dockerfile, context, *options), f"building the image {tag}", expected_seconds=90)
-    _buildah(["push", LOCAL + tag, f"docker-archive:{archive}:{tag}"], f"exporting the image {tag}", expected_seconds=10)
+    _buildah(
+        ["push", LOCAL + tag, f"docker-archive:{archive}:{tag}"], f"exporting the image {tag}", expected_seconds=10
+    )
     for path in (archive.parent / "machine").iterdir():
         path.unlink()
     (archive.parent / "machine").rmdir()

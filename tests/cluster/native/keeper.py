@@ -53,7 +53,7 @@ def keep(plan_path: Path, owner: int | None) -> None:
 
 
 def _begin(plan: dict[str, Any], state: Path, inner: "subprocess.Popen[bytes]") -> None:
-    assert inner.stdin and inner.stdout  # noqa: S101 - both were asked for
+    assert inner.stdin and inner.stdout
     inner.stdout.readline()  # the namespaces are there, or the pipe was closed
     for argv in plan["outside"]:
         if not _done([word.replace("{pid}", str(inner.pid)) for word in argv], state):
@@ -66,7 +66,7 @@ def _begin(plan: dict[str, Any], state: Path, inner: "subprocess.Popen[bytes]") 
 
 
 def _end(plan: dict[str, Any], state: Path, inner: "subprocess.Popen[bytes]") -> None:
-    assert inner.stdin  # noqa: S101 - it was asked for
+    assert inner.stdin
     inner.stdin.close()  # process 1 ends on that, and `unshare` once the kernel has ended all the others
     try:
         inner.wait(INNER_PATIENCE_SECONDS)

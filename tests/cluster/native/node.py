@@ -94,7 +94,9 @@ def programs(folder: Path, binaries: dict[str, Path], keys: Authority, slot: Slo
     (configs / "kubelet.json").write_text(json.dumps(_kubelet(folder, keys, slot)))
     clients = {name: keys.kubeconfig(name, server(slot), configs / f"{name}.kubeconfig") for name in SUBJECTS}
     (configs / "kube-proxy.json").write_text(json.dumps(_kube_proxy(clients["kube-proxy"], slot)))
-    (configs / "Corefile").write_text(COREFILE.format(address=slot.node, port=DNS_READY_PORT, kubeconfig=clients["coredns"]))
+    (configs / "Corefile").write_text(
+        COREFILE.format(address=slot.node, port=DNS_READY_PORT, kubeconfig=clients["coredns"])
+    )
     api = f"{slot.node}:{PORT}"
     path = {"PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])}
     return [
@@ -113,9 +115,7 @@ def programs(folder: Path, binaries: dict[str, Path], keys: Authority, slot: Slo
             after=api,
             env=path,
         ),
-        Program(
-            "kube-proxy", [str(binaries["kube-proxy"]), f"--config={configs / 'kube-proxy.json'}"], api, path
-        ),
+        Program("kube-proxy", [str(binaries["kube-proxy"]), f"--config={configs / 'kube-proxy.json'}"], api, path),
         Program("coredns", [str(binaries["coredns"]), "-conf", str(configs / "Corefile")], api),
     ]
 
@@ -234,7 +234,7 @@ def _kube_proxy(kubeconfig: Path, slot: Slot) -> dict[str, object]:
 
 # Names outside of the cluster do not exist: a sure answer is quicker than a search for a way out.
 COREFILE = """\
-. {{
+cluster.local in-addr.arpa ip6.arpa {{
     bind {address}
     errors
     ready {address}:{port}
@@ -242,8 +242,11 @@ COREFILE = """\
         kubeconfig {kubeconfig}
         pods insecure
         ttl 5
-        fallthrough in-addr.arpa ip6.arpa
     }}
+}}
+. {{
+    bind {address}
+    errors
     template ANY ANY {{
         rcode NXDOMAIN
     }}

@@ -48,9 +48,7 @@ class Authority:
             ]
             if name == server:
                 extensions.append(f"subjectAltName={','.join(names)}")
-            self._openssl(
-                name, subject, tuple(extensions), "-CA", str(self.ca), "-CAkey", str(self.folder / "ca.key")
-            )
+            self._openssl(name, subject, tuple(extensions), "-CA", str(self.ca), "-CAkey", str(self.folder / "ca.key"))
 
         with ThreadPoolExecutor() as pool:
             list(pool.map(issue_one, subjects.items()))

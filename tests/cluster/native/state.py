@@ -4,6 +4,7 @@ A name comes in; a folder that its keeper holds locked goes out. Folders whose k
 (only `kill -9` does that) are swept away whenever another cluster starts.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -82,7 +83,13 @@ class State:
             words.append(str(fds[-1]))
         with (self.folder / "logs" / "keeper.log").open("wb") as log:
             process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=fds, start_new_session=True
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=fds,
+                start_new_session=True,
+                env={name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
             )
         if attached:
             os.close(fds[-1])
@@ -117,7 +124,10 @@ class State:
         pid = self.keeper_pid()
         if pid:
             os.kill(pid, signal.SIGTERM)
-            until(lambda: not self.keeper_pid(), f"the end of cluster {self.name}", timeout=STOP_SECONDS, interval=0.02)
+            ended = f"the end of cluster {self.name}"
+            until(lambda: not self.keeper_pid(), ended, timeout=STOP_SECONDS, interval=0.02)
+            with contextlib.suppress(ChildProcessError):  # another process started it
+                os.waitpid(pid, os.WNOHANG)
         with locked("clusters"):
             sweep()
 
@@ -125,12 +135,12 @@ class State:
 def sweep() -> None:
     """Removes what clusters left behind whose keepers were killed. The caller holds the lock `clusters`."""
     for alive in home().glob("*/alive"):
-        with alive.open("w") as lock:
-            try:
+        try:
+            with alive.open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            _remove(alive.parent)
+                _remove(alive.parent)
+        except (BlockingIOError, FileNotFoundError):  # it lives, or its keeper is just removing it
+            continue
 
 
 def _remove(folder: Path) -> None:
@@ -146,7 +156,7 @@ def _remove(folder: Path) -> None:
 
 
 def start_time(pid: int) -> str | None:
-    """Returns when a process started, in the kernel's ticks, which with the pid names it for good; None if it ended."""
+    """Returns when a process started, in the kernel's ticks; None if it ended. With the pid it names it for good."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyvips
 
 REFUSED = 3
 NOT_NOW = 4
@@ -68,7 +71,7 @@ def _fit(order: dict[str, Any]) -> dict[str, object]:
     return {**chosen, "crop": "centre"} if fit == "cover" else chosen
 
 
-def _save(picture: Any, order: dict[str, Any]) -> None:
+def _save(picture: pyvips.Image, order: dict[str, Any]) -> None:
     target, quality = order["target"], order["quality"]
     match order["format"]:
         case "jpeg":
@@ -86,5 +89,5 @@ if __name__ == "__main__":
         main(json.loads(sys.argv[1]))
     except Exception as error:  # noqa: BLE001 - the reason goes to the worker by stderr and exit code
         reason = " ".join(str(error).split()) or type(error).__name__
-        print(reason, file=sys.stderr)  # noqa: T201
+        print(reason, file=sys.stderr)
         sys.exit(NOT_NOW if any(sign in reason for sign in _NOT_NOW_SIGNS) else REFUSED)

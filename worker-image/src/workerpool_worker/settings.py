@@ -14,7 +14,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,6 +25,7 @@ ENV_PREFIX = "WORKER_"
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 AMQP_SCHEMES = ("amqp", "amqps")
 MIB = 1024 * 1024
+_LAST_PORT = 65_535
 
 _ENV_ONLY = ("broker_password", "smtp_password")
 # Kubernetes sets these for a Service whose name begins with "worker".
@@ -59,7 +60,10 @@ class Settings(BaseSettings):
         description="this worker's name in metrics, logs and dead letters; the host's name by default",
     )
     max_attempts: int = Field(
-        3, ge=1, le=1_000_000, description="attempts at a job, deaths of its worker included, before it is a dead letter"
+        3,
+        ge=1,
+        le=1_000_000,
+        description="attempts at a job, deaths of its worker included, before it is a dead letter",
     )
     retry_interval: Seconds = Field(5, le=604_800, description="seconds from a failure to the second attempt")
     retry_backoff: Literal["exponential", "fixed"] = Field(
@@ -128,7 +132,7 @@ class Settings(BaseSettings):
     @classmethod
     def _host_and_port(cls, listen: str) -> str:
         _, separator, port = listen.rpartition(":")
-        if not separator or not port.isdecimal() or int(port) > 65535:
+        if not separator or not port.isdecimal() or int(port) > _LAST_PORT:
             raise ValueError("write it as host:port or :port")
         return listen
 
@@ -210,10 +214,12 @@ def _text(name: str) -> str:
     field = Settings.model_fields[name]
     if field.is_required():
         return f"{field.description} (required)"
-    return f"{field.description}" + ("" if field.default_factory or field.default is None else f" (default: {field.default})")
+    return f"{field.description}" + (
+        "" if field.default_factory or field.default is None else f" (default: {field.default})"
+    )
 
 
-def _split(url: str) -> Any:
+def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         _ = parts.port

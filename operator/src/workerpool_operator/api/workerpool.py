@@ -68,11 +68,8 @@ class QueueSpec(SpecModel):
         "json_schema_extra": cel(
             ("has(self.redisList) != has(self.rabbitmq)", ONE_QUEUE_KIND),
             ("has(self.broker) != has(self.brokerRef)", ONE_BROKER),
-            (
-                "!has(self.broker) || ((!has(self.redisList) || has(self.broker.redis)) && "
-                "(!has(self.rabbitmq) || has(self.broker.rabbitmq)))",
-                BROKER_OF_KIND,
-            ),
+            ("!has(self.broker) || !has(self.redisList) || has(self.broker.redis)", BROKER_OF_KIND),
+            ("!has(self.broker) || !has(self.rabbitmq) || has(self.broker.rabbitmq)", BROKER_OF_KIND),
         )
     }
 

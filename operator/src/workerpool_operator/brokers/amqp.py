@@ -102,7 +102,7 @@ class AmqpChannel:
             ChannelClosedByBroker: 404 no such queue, 403 not allowed, 405 exclusive to another connection.
             AMQPError: the connection broke.
         """
-        self._pending = self._connection._future()  # noqa: SLF001 - one class in two halves
+        self._pending = self._connection._future()
         self._channel.queue_declare(queue, passive=True, callback=self._on_declared)
         return int(await self._pending)
 

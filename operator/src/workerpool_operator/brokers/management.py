@@ -5,6 +5,7 @@ Comes in: an endpoint. Goes out: a count for each queue, or why there is none. `
 """
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -41,13 +42,13 @@ class ManagementApi:
             self._session = aiohttp.ClientSession(auth=self._auth, timeout=self._timeout, connector=connector)
         try:
             async with self._session.get(self._url) as answer:
-                if answer.status in (401, 403):
+                if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
                     return Unreadable(
                         "ManagementDenied",
                         f"the management API at {self._base} refused the user (HTTP {answer.status}); "
                         "give it the management tag, or correct the URL",
                     )
-                if answer.status != 200:
+                if answer.status != HTTPStatus.OK:
                     return Unreadable(
                         "ManagementFailed",
                         f"the management API at {self._base} answered HTTP {answer.status}",

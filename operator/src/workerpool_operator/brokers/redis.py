@@ -111,7 +111,8 @@ class RedisReader:
             case exceptions.NoPermissionError():
                 return BrokerError(
                     "PermissionDenied",
-                    f"Redis at {address} denies a command to this user; allow +eval +evalsha +script|load +info and reading the keys",
+                    f"Redis at {address} denies a command to this user; allow +eval +evalsha +script|load +info +time "
+                    "and the reading of the keys",
                 )
             case TimeoutError() | exceptions.TimeoutError():
                 return BrokerError("Timeout", f"Redis at {address} did not answer within {self._timeout:g} s")

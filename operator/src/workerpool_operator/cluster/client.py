@@ -4,8 +4,8 @@ Comes in: method, path, document. Goes out: the answer's document, or `ApiError`
 left out on purpose: turning every answer into them costs more CPU than all else that the operator does.
 """
 
-import asyncio
 import json
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
@@ -35,12 +35,17 @@ class ApiError(Exception):
     @property
     def not_found(self) -> bool:
         """Whether the object does not exist."""
-        return self.status == 404
+        return self.status == HTTPStatus.NOT_FOUND
+
+    @property
+    def forbidden(self) -> bool:
+        """Whether we may not do that."""
+        return self.status == HTTPStatus.FORBIDDEN
 
     @property
     def conflict(self) -> bool:
         """Whether the object changed meanwhile, or exists already."""
-        return self.status == 409
+        return self.status == HTTPStatus.CONFLICT
 
 
 class KubeClient:
@@ -109,10 +114,10 @@ class KubeClient:
                 method, url, headers=headers, body=body, _request_timeout=_TIMEOUT_SECONDS
             )
             text = await answer.read()
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ApiError(0, "Unreachable", f"the API server did not answer: {type(error).__name__}") from error
         document = _parse(text)
-        if answer.status >= 400:
+        if answer.status >= HTTPStatus.BAD_REQUEST:
             message = document.get("message") or f"HTTP {answer.status}"
             raise ApiError(answer.status, document.get("reason") or "Failed", message)
         return document

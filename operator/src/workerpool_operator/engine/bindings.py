@@ -69,13 +69,13 @@ def _referenced(namespace: str, name: str, queue: QueueSpec, brokers: dict[Key, 
     if broker is None:
         return Unreadable(
             "QueueBrokerMissing",
-            f"QueueBroker {name} does not exist in namespace {namespace}; create it, or correct brokerRef",
+            f"QueueBroker {name} does not exist in namespace {namespace}; create it or correct brokerRef",
         )
     if broker.spec is None:
         return Unreadable("QueueBrokerInvalid", f"QueueBroker {name} is not valid: {broker.invalid}")
     if broker.spec.kind != queue.broker_kind:
         return Unreadable(
             "BrokerOfWrongKind",
-            f"QueueBroker {name} is {broker.spec.kind}, the queue needs {queue.broker_kind}; name a broker of that kind",
+            f"QueueBroker {name} is {broker.spec.kind}, the queue needs {queue.broker_kind}; name another broker",
         )
     return broker.spec

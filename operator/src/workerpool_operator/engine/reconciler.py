@@ -16,6 +16,7 @@ from workerpool_operator.api import (
     QueueBrokerStatus,
     QueueSpec,
     Unreadable,
+    WorkerPoolStatus,
     merge_conditions,
 )
 from workerpool_operator.api.meta import StatusModel
@@ -48,6 +49,7 @@ _MOST_PATCHES = 64
 _MOST_LOOKUPS = 16
 _RETRY_SECONDS = 1.0
 _POLL_SECONDS = 2.0
+_REPLICAS_SECONDS = 1.0
 # Seen through the watch; any other kind is read now and then.
 WATCHED_KINDS = frozenset({("apps/v1", "Deployment"), ("apps/v1", "StatefulSet")})
 
@@ -78,7 +80,6 @@ class Reconciler:
         self._status = StatusWriter(
             self._write_status,
             clock,
-            interval=settings.status_interval_seconds,
             writes_per_second=settings.status_writes_per_second,
         )
         self._missing: dict[TargetKey, Problem] = {}
@@ -337,7 +338,8 @@ class Reconciler:
         if oldest is not pool:
             return Problem(
                 "TargetConflict",
-                f"{target} is scaled by the older WorkerPool {oldest.key[1]}; delete one of the two, or name another target",
+                f"{target} is scaled by the older WorkerPool {oldest.key[1]}; "
+                "delete one of the two, or name another target",
             )
         if target in self._store.targets:
             return None
@@ -385,7 +387,7 @@ class Reconciler:
             if error.reason == "NoScale":
                 problem = Problem("TargetNotScalable", f"{error}; name a Deployment or another kind that has one")
             self._store.targets.pop(target, None)
-        elif error.status == 403:
+        elif error.forbidden:
             problem = Problem("TargetForbidden", f"the operator may not scale {target}: {error}")
         else:
             return
@@ -462,12 +464,19 @@ class Reconciler:
         if pool.problem is not None and pool.problem.reason == "Starting":
             return
         if not same_numbers(pool.status, status):
-            self._status.mark(_user(pool), urgent=not alike(pool.status, status))
+            self._status.mark(_user(pool), self._gap(pool.status, status))
+
+    def _gap(self, before: WorkerPoolStatus, after: WorkerPoolStatus) -> float:
+        """How long (seconds) after the last write the difference may wait."""
+        if not alike(before, after):
+            return 0.0
+        # Pods come and go one by one after a decision: a second takes in many of them.
+        return _REPLICAS_SECONDS if before.replicas != after.replicas else self._settings.status_interval_seconds
 
     def _mark_broker(self, broker: Broker) -> None:
         status = self._broker_status(broker)
         if status is not None and not _same_broker(broker.status, status):
-            self._status.mark(_user(broker), urgent=True)
+            self._status.mark(_user(broker), _REPLICAS_SECONDS)
 
     def _broker_status(self, broker: Broker) -> QueueBrokerStatus | None:
         endpoint = broker.endpoint
@@ -522,7 +531,7 @@ class Reconciler:
         return True
 
     def _mark_again(self, user: ObjectKey) -> None:
-        self._status.mark(user, urgent=True)
+        self._status.mark(user, 0.0)
 
     def _announce(self, ref: ObjectRef, before: tuple[Condition, ...], after: tuple[Condition, ...]) -> None:
         """One event when the object's main condition turns bad, changes its reason while bad, or turns good again."""

@@ -83,7 +83,7 @@ class SecretCache:
             if error.not_found:
                 message = f"Secret {name} does not exist in namespace {namespace}; create it, or correct secretKeyRef"
                 values = Unreadable("SecretMissing", message)
-            elif error.status == 403:
+            elif error.forbidden:
                 message = f"Secret {name} in namespace {namespace} may not be read by the operator; allow it to get it"
                 values = Unreadable("SecretForbidden", message)
             else:

@@ -1,7 +1,7 @@
 """Writes status within a budget: changes of decision or condition first, mere depths now and then.
 
-Comes in: keys whose status may differ, urgent or not. Goes out: calls of `write`, at most so many a second in all,
-and for one key not oftener than the interval unless it is urgent.
+Comes in: keys whose status differs, with the least time between two writes that the difference is worth. Goes out:
+calls of `write`, at most so many a second in all.
 """
 
 import asyncio
@@ -25,12 +25,10 @@ class StatusWriter:
         write: Callable[[ObjectKey], Awaitable[None]],
         clock: Callable[[], float],
         *,
-        interval: float,
         writes_per_second: float,
     ) -> None:
         self._write = write
         self._clock = clock
-        self._interval = interval
         self._gap = 1.0 / writes_per_second
         self._next_slot = 0.0
         self._queue: asyncio.Queue[ObjectKey] = asyncio.Queue()
@@ -38,21 +36,22 @@ class StatusWriter:
         self._written_at: dict[ObjectKey, float] = {}
         self._later: dict[ObjectKey, asyncio.TimerHandle] = {}
 
-    def mark(self, key: ObjectKey, *, urgent: bool) -> None:
-        """The status under this key differs from what was written."""
+    def mark(self, key: ObjectKey, gap: float) -> None:
+        """The status under this key differs from what was written: write it `gap` seconds after the last time."""
         if key in self._queued:
             return
-        wait = self._written_at.get(key, float("-inf")) + self._interval - self._clock()
-        if urgent or wait <= 0:
+        loop = asyncio.get_running_loop()
+        wait = self._written_at.get(key, float("-inf")) + gap - self._clock()
+        if wait <= 0:
             self._enqueue(key)
-        elif key not in self._later:
-            self._later[key] = asyncio.get_running_loop().call_later(wait, self._enqueue, key)
+        elif key not in self._later or self._later[key].when() > loop.time() + wait:
+            self._cancel(key)
+            self._later[key] = loop.call_later(wait, self._enqueue, key)
 
     def forget(self, key: ObjectKey) -> None:
         """The object is gone."""
         self._written_at.pop(key, None)
-        if (timer := self._later.pop(key, None)) is not None:
-            timer.cancel()
+        self._cancel(key)
 
     async def run(self) -> None:
         """Write what is queued, for ever."""
@@ -60,9 +59,12 @@ class StatusWriter:
             for _ in range(_WRITERS):
                 writers.create_task(self._run_writer())
 
-    def _enqueue(self, key: ObjectKey) -> None:
+    def _cancel(self, key: ObjectKey) -> None:
         if (timer := self._later.pop(key, None)) is not None:
             timer.cancel()
+
+    def _enqueue(self, key: ObjectKey) -> None:
+        self._cancel(key)
         if key not in self._queued:
             self._queued.add(key)
             self._queue.put_nowait(key)

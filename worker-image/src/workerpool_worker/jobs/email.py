@@ -49,7 +49,9 @@ def _is_address(text: str) -> str:
 
 
 OneLine = Annotated[
-    str, StringConstraints(max_length=900, pattern=r"^[^\x00-\x1f\x7f\x85\u2028\u2029]*$"), Field(description="no line breaks")
+    str,
+    StringConstraints(max_length=900, pattern=r"^[^\x00-\x1f\x7f\x85\u2028\u2029]*$"),
+    Field(description="no line breaks"),
 ]
 MailAddress = Annotated[OneLine, AfterValidator(_is_address)]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -85,9 +86,7 @@ def _check_names(source: str, output: str) -> None:
         raise ValueError("output must not be the input")
 
 
-async def _convert(
-    name: str, output: str, to: Format, quality: int, size: dict[str, object], context: Context
-) -> None:
+async def _convert(name: str, output: str, to: Format, quality: int, size: Mapping[str, object], context: Context) -> None:
     limits = context.limits
     async with context.storage.reading(name) as source, context.storage.writing(output) as target:
         order = {

@@ -13,6 +13,7 @@ import os
 import resource
 import shutil
 import signal
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -55,7 +56,12 @@ async def run_program(argv: Sequence[str], *, limits: Limits, descriptors: Seque
             stderr=asyncio.subprocess.PIPE,
             pass_fds=tuple(descriptors),
             start_new_session=True,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "HOME": "/tmp", "MALLOC_ARENA_MAX": "2"},  # noqa: S108 - read-only root
+            env={
+                "PATH": os.environ.get("PATH", os.defpath),
+                "LANG": "C.UTF-8",
+                "HOME": tempfile.gettempdir(),
+                "MALLOC_ARENA_MAX": "2",
+            },
         )
     except OSError as error:
         raise TemporaryError(f"{argv[0]} cannot be started: {error.strerror}: install it in the image") from error
@@ -63,9 +69,7 @@ async def run_program(argv: Sequence[str], *, limits: Limits, descriptors: Seque
         _limit(process.pid, limits)
         assert process.stdout is not None  # noqa: S101 - they are pipes
         assert process.stderr is not None  # noqa: S101
-        output, errors, code = await asyncio.gather(
-            _tail(process.stdout), _tail(process.stderr), process.wait()
-        )
+        output, errors, code = await asyncio.gather(_tail(process.stdout), _tail(process.stderr), process.wait())
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

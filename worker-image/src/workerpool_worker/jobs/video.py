@@ -154,7 +154,9 @@ async def _probe(path: Path, name: str, limits: Limits, descriptor: int | None =
         raise PermanentError(f"{name!r} has no video in it")
     pixels = int(pictures[0].get("width", 0)) * int(pictures[0].get("height", 0))
     if pixels > limits.pixels:
-        raise PermanentError(f"{name!r} has {pixels} pixels a frame, at most {limits.pixels} are taken (WORKER_MAX_PIXELS)")
+        raise PermanentError(
+            f"{name!r} has {pixels} pixels a frame, at most {limits.pixels} are taken (WORKER_MAX_PIXELS)"
+        )
     return _Video(_seconds(pictures[0]), _seconds(found.get("format", {})))
 
 

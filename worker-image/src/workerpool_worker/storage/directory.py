@@ -117,7 +117,9 @@ class DirectoryStorage:
         try:
             return self._root.resolve(strict=True)
         except OSError as error:
-            raise TemporaryError(f"storage {self._root}: {error.strerror}: mount it there, or mend WORKER_STORAGE_DIR") from error
+            raise TemporaryError(
+                f"storage {self._root}: {error.strerror}: mount it there, or mend WORKER_STORAGE_DIR"
+            ) from error
 
     def _remove_stale(self, folder: Path) -> None:
         oldest = time.time() - self._stale_seconds

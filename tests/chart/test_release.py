@@ -66,9 +66,11 @@ class Release:
     def apply(self, text: str) -> None:
         self.cluster.kubectl("apply", "--namespace", self.namespace, "--filename", "-", input=text)
 
-    def may(self, verb: str, resource: str, namespace: str) -> bool:
+    def may(self, verb: str, resource: str, namespace: str, subresource: str = "") -> bool:
+        """Whether the operator's account may; `resource` can be `type/name`, as kubectl has it."""
         account = f"system:serviceaccount:{self.namespace}:{NAME}"
-        words = ("auth", "can-i", verb, resource, "--as", account, "--namespace", namespace)
+        words = ["auth", "can-i", verb, resource, "--as", account, "--namespace", namespace]
+        words += ["--subresource", subresource] if subresource else []
         return self.cluster.kubectl(*words, check=False).strip() == "yes"
 
 
@@ -127,14 +129,17 @@ def test_pods_are_admitted_where_restricted_is_enforced(release: Release) -> Non
 def test_the_account_may_do_what_it_needs_and_no_more(release: Release, elsewhere: str) -> None:
     release.install()
     needed = [
-        *("list workerpools.workerpool.dev", "patch workerpools.workerpool.dev/status", "watch deployments.apps"),
-        *("patch deployments.apps/scale", "get secrets", "create events", "list customresourcedefinitions"),
+        *("list workerpools.workerpool.dev", "patch workerpools.workerpool.dev status", "watch deployments.apps"),
+        *("patch deployments.apps scale", "get secrets", "create events", "list customresourcedefinitions"),
     ]
     refused = [
         *("list secrets", "watch secrets", "create secrets", "patch deployments.apps", "delete pods", "list pods"),
         *("patch workerpools.workerpool.dev", "delete workerpools.workerpool.dev", "create leases", "get configmaps"),
     ]
-    may = {words: release.may(*words.split(), namespace=elsewhere) for words in needed + refused}
+    may = {}
+    for right in needed + refused:
+        verb, resource, *subresource = right.split()
+        may[right] = release.may(verb, resource, elsewhere, *subresource)
     assert may == dict.fromkeys(needed, True) | dict.fromkeys(refused, False)
     assert release.may("create", "leases", release.namespace)
     assert release.may("patch", f"leases/{NAME}", release.namespace)

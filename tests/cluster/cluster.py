@@ -51,9 +51,7 @@ class Cluster(ABC):
         Raises:
             ClusterError: it took longer than `timeout` seconds, or (with `check`) failed.
         """
-        return run(
-            self._kubectl(), *args, input=input, check=check, timeout=timeout, env=self._environment()
-        )
+        return run(self._kubectl(), *args, input=input, check=check, timeout=timeout, env=self._environment())
 
     def helm(
         self,

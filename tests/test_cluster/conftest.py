@@ -1,4 +1,4 @@
-"""Namespaces for the tests of the clusters themselves."""
+"""What the tests of the clusters share: a namespace for each, and native clusters only where they can run."""
 
 import secrets
 from collections.abc import Iterator
@@ -6,6 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster import Cluster
+from tests.cluster.doctor import missing_for_native
+
+collect_ignore = ["test_native.py"] if missing_for_native() else []
 
 
 @pytest.fixture

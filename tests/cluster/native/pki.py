@@ -68,11 +68,10 @@ class Authority:
 
     def _openssl(self, name: str, subject: str, extensions: tuple[str, ...], *more: str) -> None:
         folder = self.folder
+        outputs = ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.crt")]
         words = [word for extension in extensions for word in ("-addext", extension)]
-        run(
-            *("openssl", "req", "-x509", "-config", folder / "openssl.cnf", "-days", "3650", *EC_KEY),
-            *("-subj", subject, "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt", *words, *more),
-        )
+        request = ["openssl", "req", "-x509", "-config", str(folder / "openssl.cnf"), "-days", "3650", *EC_KEY]
+        run(*request, "-subj", subject, *outputs, *words, *more)
 
 
 KUBECONFIG = """\

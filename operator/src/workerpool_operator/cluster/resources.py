@@ -30,4 +30,4 @@ async def list_uids(client: KubeClient, kind: Kind, namespace: str | None) -> se
         ApiError: refused.
     """
     listing = await client.get(f"{_path(kind, namespace)}?resourceVersion=0", accept=_METADATA_ONLY)
-    return {item["metadata"]["uid"] for item in listing.get("items", ())}
+    return {item["metadata"]["uid"] for item in listing.get("items") or ()}

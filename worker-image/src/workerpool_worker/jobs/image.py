@@ -86,7 +86,9 @@ def _check_names(source: str, output: str) -> None:
         raise ValueError("output must not be the input")
 
 
-async def _convert(name: str, output: str, to: Format, quality: int, size: Mapping[str, object], context: Context) -> None:
+async def _convert(
+    name: str, output: str, to: Format, quality: int, size: Mapping[str, object], context: Context
+) -> None:
     limits = context.limits
     async with context.storage.reading(name) as source, context.storage.writing(output) as target:
         order = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import pika
@@ -28,6 +29,10 @@ class ChannelClosedError(BrokerError):
     def __init__(self, code: int, text: str) -> None:
         super().__init__(f"RabbitMQ: {code} {text}")
         self.code = code
+
+
+class UnroutableError(BrokerError):
+    """The message was published to a queue that is not there."""
 
 
 class AMQPConnection:
@@ -61,7 +66,7 @@ class AMQPConnection:
 
         connection = AsyncioConnection(
             _parameters(url, password),
-            on_open_callback=lambda ready: opened.done() or opened.set_result(ready),
+            on_open_callback=_setter(opened),
             on_open_error_callback=failed,
             custom_ioloop=loop,
         )
@@ -75,15 +80,20 @@ class AMQPConnection:
         await self.new_channel()
         return self
 
-    @property
-    def channel(self) -> Any:  # noqa: ANN401 - pika has no types
-        """pika's channel, for calls that have no answer (acknowledgements)."""
-        return self._channel
+    def acknowledge(self, tag: int) -> bool:
+        """Acknowledge a delivery; False when the connection is gone, and the message comes again."""
+        if self.lost.done():
+            return False
+        try:
+            self._channel.basic_ack(tag)
+        except pika.exceptions.AMQPError:
+            return False
+        return True
 
     async def new_channel(self) -> None:
         """Open a channel in confirm mode in place of the present one."""
         ready = asyncio.get_running_loop().create_future()
-        self._connection.channel(on_open_callback=lambda channel: ready.done() or ready.set_result(channel))
+        self._connection.channel(on_open_callback=_setter(ready))
         self._channel = await self._answer(ready)
         self._channel.add_on_close_callback(self._channel_closed)
         self._channel.add_on_cancel_callback(
@@ -100,9 +110,7 @@ class AMQPConnection:
         """
         answered = asyncio.get_running_loop().create_future()
         try:
-            getattr(self._channel, method)(
-                callback=lambda frame: answered.done() or answered.set_result(frame), **arguments
-            )
+            getattr(self._channel, method)(callback=_setter(answered), **arguments)
         except pika.exceptions.AMQPError as error:
             raise BrokerError(f"RabbitMQ: {error!r}") from error
         return await self._answer(answered)
@@ -123,6 +131,7 @@ class AMQPConnection:
         """Publish to a queue by the default exchange; returns when the broker has the message in it.
 
         Raises:
+            UnroutableError: There is no such queue.
             BrokerError: It may not have it.
         """
         async with self._publishing:
@@ -135,7 +144,7 @@ class AMQPConnection:
             if not accepted:
                 raise BrokerError(f"RabbitMQ refuses messages for queue {queue!r}: is it full?")
             if self._returned:
-                raise BrokerError(f"RabbitMQ cannot deliver to queue {queue!r}: {self._returned}")
+                raise UnroutableError(f"RabbitMQ cannot deliver to queue {queue!r}: {self._returned}")
 
     async def close(self) -> None:
         """Close; the broker requeues what was not acknowledged."""
@@ -148,9 +157,7 @@ class AMQPConnection:
         self._lose(BrokerError("RabbitMQ: the connection was closed"))
 
     async def _answer(self, answer: asyncio.Future[Any]) -> Any:  # noqa: ANN401 - answers differ
-        done, _ = await asyncio.wait(
-            {answer, self.lost}, timeout=_ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED
-        )
+        done, _ = await asyncio.wait({answer, self.lost}, timeout=_ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if answer in done:
             return answer.result()
         if self.lost in done:
@@ -176,6 +183,16 @@ class AMQPConnection:
         self._returned = f"{method.reply_code} {method.reply_text}"
 
 
+def _setter(future: asyncio.Future[Any]) -> Callable[[Any], None]:
+    """A callback that gives the future its result, unless nobody waits any more."""
+
+    def set_result(answer: object) -> None:
+        if not future.done():
+            future.set_result(answer)
+
+    return set_result
+
+
 def _parameters(url: str, password: str | None) -> Any:  # noqa: ANN401 - pika has no types
     parameters = pika.URLParameters(url)
     if "heartbeat=" not in url:
@@ -198,8 +215,7 @@ def _connect_error(error: Any) -> BrokerError:  # noqa: ANN401 - pika has no typ
     text = str(error) or repr(error)
     if "ACCESS_REFUSED" in repr(error) or isinstance(error, pika.exceptions.ProbableAuthenticationError):
         return BrokerError(
-            f"RabbitMQ refuses the login: {text}: mend WORKER_BROKER_PASSWORD(_FILE) or the URL, and the vhost's permissions"
+            f"RabbitMQ refuses the login: {text}: "
+            "mend WORKER_BROKER_PASSWORD(_FILE) or the URL, and the vhost's permissions"
         )
     return BrokerError(f"RabbitMQ cannot be reached: {text}")
-
-

@@ -9,20 +9,19 @@ broker in quorum queues, by a copy with a header in classic ones, so that none k
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import time
 import uuid
 from collections import OrderedDict, deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pika
 
 from workerpool_worker.errors import BrokerError, ConfigError
-from workerpool_worker.queues.amqp import AMQPConnection
+from workerpool_worker.queues.amqp import AMQPConnection, UnroutableError
 from workerpool_worker.queues.base import Claim, iso_time, lost_worker_reason
 
 log = logging.getLogger(__name__)
@@ -35,6 +34,8 @@ _DELIVERY_COUNT = "x-delivery-count"
 _NOT_COPIED = (_DELIVERY_COUNT, "x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason")
 _RETRY_QUEUE_SPARE_MS = 60_000
 _DEADLINE_SPARE_SECONDS = 300
+_SETTLE_SECONDS = 10
+_MOVE_AGAIN_SECONDS = 5
 _REMEMBERED = 1000
 
 
@@ -114,8 +115,9 @@ class RabbitMQQueue:
         """See Queue."""
         connection = await self._consume()
         arrived = asyncio.create_task(self._something.wait())
+        either: set[asyncio.Future[Any]] = {arrived, connection.lost}
         try:
-            await asyncio.wait({arrived, connection.lost}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
             arrived.cancel()
         if connection.lost.done():
@@ -124,9 +126,7 @@ class RabbitMQQueue:
     async def finish(self, claim: Claim) -> None:
         """See Queue."""
         delivery = self._in_hand.pop(claim.id)
-        if self._is_current(delivery):
-            delivery.connection.channel.basic_ack(delivery.tag)
-        elif delivery.identity is not None:
+        if not delivery.connection.acknowledge(delivery.tag) and delivery.identity is not None:
             # The broker delivers it again, perhaps to us: then it is acknowledged unseen.
             self._done_unacknowledged[delivery.identity] = None
             while len(self._done_unacknowledged) > _REMEMBERED:
@@ -176,7 +176,7 @@ class RabbitMQQueue:
         if self.connected and self._connection is not None:
             await self._connection.call("basic_cancel", consumer_tag=self._consumer_tag)
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=_SETTLE_SECONDS)
         while self._arrived:
             await self.release(self._arrived.popleft())
 
@@ -263,9 +263,10 @@ class RabbitMQQueue:
         delivery = _Delivery(connection, method.delivery_tag, identity, claim, properties)
         lost_before = counted_by_broker > 0
         if method.redelivered and not lost_before:
-            self._start(self._count_lost_attempt(delivery))
+            self._start(delivery, lambda: self._count_lost_attempt(delivery))
         elif lost_before and claim.attempts >= self._max_attempts:
-            self._start(self._bury(delivery, lost_worker_reason(claim.attempts), attempts=claim.attempts))
+            reason = lost_worker_reason(claim.attempts)
+            self._start(delivery, lambda: self._bury(delivery, reason, attempts=claim.attempts))
         else:
             self._in_hand[claim.id] = delivery
             self._arrived.append(claim)
@@ -275,7 +276,7 @@ class RabbitMQQueue:
         """Whether the message is one that this worker has done, or still does, since before a reconnect."""
         if identity in self._done_unacknowledged:
             del self._done_unacknowledged[identity]
-            connection.channel.basic_ack(tag)
+            connection.acknowledge(tag)
             return True
         for delivery in self._in_hand.values():
             if delivery.identity == identity and not self._is_current(delivery):
@@ -296,7 +297,6 @@ class RabbitMQQueue:
         )
 
     async def _bury(self, delivery: _Delivery, reason: str, *, attempts: int) -> None:
-        await self._ensure_dead(delivery.connection)
         letter = {
             "x-workerpool-reason": reason,
             "x-workerpool-queue": self._queue,
@@ -304,14 +304,15 @@ class RabbitMQQueue:
             "x-workerpool-first-attempt-at": iso_time(delivery.claim.first_at_ms),
             "x-workerpool-last-attempt-at": iso_time(int(time.time() * 1000)),
         }
-        await self._move(delivery, self._dead, attempts=attempts, more_headers=letter)
-
-    async def _ensure_dead(self, connection: AMQPConnection) -> None:
-        """Declare the dead letter queue without a passive try, which would cost the channel and its deliveries."""
-        ...
+        try:
+            await self._move(delivery, self._dead, attempts=attempts, more_headers=letter)
+        except UnroutableError:
+            # Declared only when it is missing: an existing one may have arguments that we do not know.
+            await delivery.connection.call("queue_declare", queue=self._dead, durable=True)
+            await self._move(delivery, self._dead, attempts=attempts, more_headers=letter)
 
     async def _move(
-        self, delivery: _Delivery, queue: str, *, attempts: int, more_headers: dict[str, object] | None = None
+        self, delivery: _Delivery, queue: str, *, attempts: int, more_headers: Mapping[str, object] | None = None
     ) -> None:
         """Publish a copy to ``queue``, then acknowledge the original: at worst there are both, never none."""
         claim, old = delivery.claim, delivery.properties
@@ -336,20 +337,25 @@ class RabbitMQQueue:
             },
         )
         await delivery.connection.publish(queue, claim.payload, properties)
-        if self._is_current(delivery):
-            delivery.connection.channel.basic_ack(delivery.tag)
+        delivery.connection.acknowledge(delivery.tag)
 
     def _is_current(self, delivery: _Delivery) -> bool:
         return self.connected and delivery.connection is self._connection
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        async def logged() -> None:
-            try:
-                await work
-            except BrokerError as error:
-                log.warning("%s", error, extra={"queue": self._queue})
+    def _start(self, delivery: _Delivery, move: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Move a message that the runner never sees, again and again while its delivery stands."""
 
-        task = asyncio.create_task(logged())
+        async def moved() -> None:
+            while True:
+                try:
+                    return await move()
+                except BrokerError as error:
+                    log.warning("%s", error, extra={"queue": self._queue})
+                    if not self._is_current(delivery):
+                        return None
+                    await asyncio.sleep(_MOVE_AGAIN_SECONDS)
+
+        task = asyncio.create_task(moved())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

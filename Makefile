@@ -27,6 +27,22 @@ check: $(STAMP) ## format, lint, types, import contracts, unit tests: under a mi
 	$(BIN)/python -m workerpool_operator crds --check
 	$(BIN)/pytest -q -m "not servers and not apiserver and not pods"
 
+packages:
+	@bash tests/setup.sh packages
+
+test: $(STAMP) packages ## set up all that is needed and pass every test
+	@$(MAKE) --no-print-directory check
+	$(BIN)/pytest -q -m "servers or apiserver or pods"
+
+demo: $(STAMP) packages ## the main job on a real Kubernetes: three pools, real jobs, from zero and back
+	@$(BIN)/python -m tests.demo $(DEMO)
+
+demo-down: $(STAMP) ## remove all that the demo made
+	@$(BIN)/python -m tests.demo down
+
+bench-latency: $(STAMP) packages ## enqueue to spec.replicas seen by a watch
+	@$(BIN)/python -m tests.bench.latency
+
 generate: $(STAMP) ## write crds/ and the chart's copy from api/
 	$(BIN)/python -m workerpool_operator crds --write
 
@@ -38,4 +54,4 @@ lock: $(STAMP) ## pin the dependencies again
 	$(BIN)/$(LOCK) --extra worker -o requirements/worker.txt
 	$(BIN)/$(LOCK) --extra operator --extra worker --extra test -o requirements/test.txt
 
-.PHONY: help setup format check generate lock
+.PHONY: help setup format check packages test demo demo-down bench-latency generate lock

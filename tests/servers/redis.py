@@ -67,9 +67,7 @@ class RedisServer:
     def start(self) -> None:
         """Start the server (again) and wait until it answers."""
         self._program.start()
-        wait_until(
-            self._answers, seconds=20, what=f"Redis on port {self.port} answers ({self._folder}/output.log)"
-        )
+        wait_until(self._answers, seconds=20, what=f"Redis on port {self.port} answers ({self._folder}/output.log)")
 
     def stop(self) -> None:
         """Shut the server down in order; the data stays for the next start."""

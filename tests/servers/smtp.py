@@ -6,8 +6,10 @@ socket as any mail server does; only the mailbox is a list.
 
 from __future__ import annotations
 
+import asyncio
 import email
 import email.policy
+import threading
 from collections import deque
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -46,6 +48,8 @@ class SMTPServer:
         self._refused: dict[str, str] = {}
         self._login: tuple[str, str] | None = None
         self._controller: Any = None
+        self._open = threading.Event()
+        self._open.set()
 
     def __enter__(self) -> Self:
         self.start()
@@ -67,6 +71,7 @@ class SMTPServer:
 
     def stop(self) -> None:
         """Stop listening."""
+        self.let_go()
         if self._controller is not None:
             self._controller.stop(no_assert=True)
             self._controller = None
@@ -78,6 +83,7 @@ class SMTPServer:
         self._answers.clear()
         self._always, self._login = None, None
         self._refused.clear()
+        self.let_go()
         self.start()
 
     def answer_next(self, *answers: str) -> None:
@@ -87,6 +93,14 @@ class SMTPServer:
     def answer_always(self, answer: str | None) -> None:
         """Give this answer to every mail; None accepts again."""
         self._always = answer
+
+    def hold(self) -> None:
+        """Leave mails without an answer: their senders are in the middle of their work."""
+        self._open.clear()
+
+    def let_go(self) -> None:
+        """Answer again, the mails that are held included."""
+        self._open.set()
 
     def refuse_recipient(self, address: str, answer: str = "550 no such user") -> None:
         """Refuse one recipient in the dialogue."""
@@ -106,6 +120,7 @@ class SMTPServer:
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         self.attempts += 1
+        await asyncio.to_thread(self._open.wait)
         answer = self._answers.popleft() if self._answers else self._always
         if answer is not None:
             return answer

@@ -41,7 +41,7 @@ def test_helm_finds_the_cluster(control_plane_cluster: Cluster) -> None:
 
 
 def test_an_error_of_kubectl_says_what_it_said(control_plane_cluster: Cluster) -> None:
-    with pytest.raises(ClusterError, match='deployments.apps "nobody" not found'):
+    with pytest.raises(ClusterError, match=r'deployments\.apps "nobody" not found'):
         control_plane_cluster.kubectl("get", "deployment", "nobody")
 
 

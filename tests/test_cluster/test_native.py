@@ -41,7 +41,7 @@ def native() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def node(native: None) -> Iterator[Cluster]:
+def node() -> Iterator[Cluster]:
     with with_node() as cluster:
         yield cluster
 
@@ -154,7 +154,8 @@ def namespace_of(name: str) -> list[int]:
 def traces(name: str) -> list[str]:
     """What is left of a cluster on this machine: processes, mounts, network devices, cgroups, files."""
     folder = str(State(name).folder)
-    processes = [f"process {pid}" for pid in pids() if folder in command_line(pid)]
+    lines = ((pid, command_line(pid)) for pid in pids())
+    processes = [f"process {pid}: {line}" for pid, line in lines if folder in line]
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if folder in line]
     plan = State(name).folder / "plan.json"
     if plan.exists():
@@ -175,7 +176,7 @@ def pids() -> list[int]:
 
 def command_line(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
     except (FileNotFoundError, ProcessLookupError):
         return ""
 

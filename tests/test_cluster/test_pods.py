@@ -48,7 +48,7 @@ def manifest(name: str, image: str, args: list[str], port: int) -> str:
               ports: [{{containerPort: {port}}}]
               readinessProbe: {{tcpSocket: {{port: {port}}}, periodSeconds: 1}}
               livenessProbe: {{tcpSocket: {{port: {port}}}, initialDelaySeconds: 30}}
-              env: [{{name: RABBITMQ_USER, value: test}}, {{name: RABBITMQ_PASSWORD, value: secret}}]
+              env: [{{name: RABBITMQ_DEFAULT_USER, value: test}}, {{name: RABBITMQ_DEFAULT_PASS, value: secret}}]
               volumeMounts: [{{name: data, mountPath: /data}}, {{name: tmp, mountPath: /tmp}}]
           volumes: [{{name: data, emptyDir: {{}}}}, {{name: tmp, emptyDir: {{}}}}]
         ---

@@ -53,7 +53,8 @@ def keep(plan_path: Path, owner: int | None) -> None:
 
 
 def _begin(plan: dict[str, Any], state: Path, inner: "subprocess.Popen[bytes]") -> None:
-    assert inner.stdin and inner.stdout
+    assert inner.stdin
+    assert inner.stdout
     inner.stdout.readline()  # the namespaces are there, or the pipe was closed
     for argv in plan["outside"]:
         if not _done([word.replace("{pid}", str(inner.pid)) for word in argv], state):

@@ -123,9 +123,15 @@ class State:
         """Ends the cluster and removes every trace of it; returns when that is done."""
         pid = self.keeper_pid()
         if pid:
+            started = start_time(pid)
             os.kill(pid, signal.SIGTERM)
-            ended = f"the end of cluster {self.name}"
-            until(lambda: not self.keeper_pid(), ended, timeout=STOP_SECONDS, interval=0.02)
+            # The folder goes before the keeper does, so the folder cannot be asked.
+            until(
+                lambda: start_time(pid) != started,
+                f"the end of cluster {self.name}",
+                timeout=STOP_SECONDS,
+                interval=0.02,
+            )
             with contextlib.suppress(ChildProcessError):  # another process started it
                 os.waitpid(pid, os.WNOHANG)
         with locked("clusters"):

@@ -47,7 +47,8 @@ def main(order: dict[str, Any]) -> None:
         raise ValueError(
             f"{header.width}x{header.height} pixels, at most {order['maxPixels']} are taken (WORKER_MAX_PIXELS)"
         )
-    picture = pyvips.Image.thumbnail(order["source"], **_fit(order), fail_on="truncated", output_profile="srgb")
+    width, options = _fit(order)
+    picture = pyvips.Image.thumbnail(order["source"], width, **options, fail_on="truncated", output_profile="srgb")
     if picture.width * picture.height > order["maxPixels"]:
         raise ValueError(
             f"the result would have {picture.width}x{picture.height} pixels, at most {order['maxPixels']} are made"
@@ -57,18 +58,15 @@ def main(order: dict[str, Any]) -> None:
     _save(picture, order)
 
 
-def _fit(order: dict[str, Any]) -> dict[str, object]:
+def _fit(order: dict[str, Any]) -> tuple[int, dict[str, object]]:
+    """The width and options of libvips for the order's size."""
     width, height, fit = order.get("width"), order.get("height"), order.get("fit")
     if fit is None:
-        return {"width": _ANY_SIZE, "height": _ANY_SIZE, "size": "down"}
+        return _ANY_SIZE, {"height": _ANY_SIZE, "size": "down"}
     if fit == "fill":
-        return {"width": width, "height": height, "size": "force"}
-    chosen: dict[str, object] = {
-        "width": width or _ANY_SIZE,
-        "height": height or _ANY_SIZE,
-        "size": "both" if order["enlarge"] else "down",
-    }
-    return {**chosen, "crop": "centre"} if fit == "cover" else chosen
+        return order["width"], {"height": height, "size": "force"}
+    options = {"height": height or _ANY_SIZE, "size": "both" if order["enlarge"] else "down"}
+    return width or _ANY_SIZE, {**options, "crop": "centre"} if fit == "cover" else options
 
 
 def _save(picture: pyvips.Image, order: dict[str, Any]) -> None:
@@ -87,6 +85,8 @@ def _save(picture: pyvips.Image, order: dict[str, Any]) -> None:
 if __name__ == "__main__":
     try:
         main(json.loads(sys.argv[1]))
+    except (MemoryError, OSError):
+        raise
     except Exception as error:  # noqa: BLE001 - the reason goes to the worker by stderr and exit code
         reason = " ".join(str(error).split()) or type(error).__name__
         print(reason, file=sys.stderr)

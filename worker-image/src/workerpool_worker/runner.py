@@ -79,6 +79,7 @@ class Runner:
         self._in_hand: set[asyncio.Task[None]] = set()
         self._performances: set[asyncio.Task[JobError | None]] = set()
         self._slot_freed = asyncio.Event()
+        self._broken: BaseException | None = None
 
     def drain(self) -> None:
         """Stop claiming and finish what is in hand; asked again: give it back."""
@@ -99,6 +100,7 @@ class Runner:
     async def run(self) -> None:
         """Work until drained."""
         maintenance = asyncio.create_task(self._maintain())
+        maintenance.add_done_callback(self._stop_if_broken)
         try:
             await self._claim_until_draining()
             await self._finish_what_is_in_hand()
@@ -106,6 +108,8 @@ class Runner:
             maintenance.cancel()
             await asyncio.wait({maintenance})
             await self._queue.close()
+        if self._broken is not None:
+            raise self._broken
 
     async def _claim_until_draining(self) -> None:
         pause = _Pause()
@@ -160,7 +164,14 @@ class Runner:
         self._in_hand.discard(task)
         self._metrics.active.set(len(self._in_hand))
         self._slot_freed.set()
-        task.result()
+        self._stop_if_broken(task)
+
+    def _stop_if_broken(self, task: asyncio.Task[None]) -> None:
+        """End the worker after an error in its own code: what it holds comes back by itself."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._broken = error
+            self._draining.set()
+            self._giving_back.set()
 
     async def _attempt(self, claim: Claim) -> None:
         """Run one job and settle its claim."""

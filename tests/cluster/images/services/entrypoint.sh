@@ -1,13 +1,16 @@
 #!/bin/sh
 # Starts one service; what it keeps lies in /data, the only place that has to be writable (besides /tmp).
-#   redis [OPTION...]   on 6379; options as for redis-server
-#   rabbitmq            on 5672, management on 15672; RABBITMQ_USER and RABBITMQ_PASSWORD (guest, guest) may log in
-#                       from anywhere
+#   redis [OPTION...]   on 6379; options as for redis-server; REDIS_PASSWORD is what it asks for, if it is set
+#   rabbitmq            on 5672, management on 15672; RABBITMQ_DEFAULT_USER and RABBITMQ_DEFAULT_PASS (guest,
+#                       guest) may log in from anywhere
 #   smtp                on 1025; each mail becomes a file in /data/mail
 set -eu
 
 redis() {
-    exec redis-server --bind 0.0.0.0 --protected-mode no --dir /data --save "" "$@"
+    # The password comes on standard input: a command line is there for all to see.
+    exec redis-server - --bind 0.0.0.0 --protected-mode no --dir /data --save "" "$@" <<CONF
+${REDIS_PASSWORD:+requirepass $REDIS_PASSWORD}
+CONF
 }
 
 rabbitmq() {
@@ -16,8 +19,8 @@ rabbitmq() {
     cat >"$HOME/rabbitmq.conf" <<CONF
 listeners.tcp.default = 5672
 management.tcp.port = 15672
-default_user = ${RABBITMQ_USER:-guest}
-default_pass = ${RABBITMQ_PASSWORD:-guest}
+default_user = ${RABBITMQ_DEFAULT_USER:-guest}
+default_pass = ${RABBITMQ_DEFAULT_PASS:-guest}
 loopback_users = none
 log.console = true
 log.console.level = warning

@@ -6,10 +6,14 @@ claim that is never ended, because its worker is gone, comes back by itself.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
+
+_READ_FOR_ID_BYTES = 1024 * 1024
+_LONGEST_ID = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,7 @@ class Claim:
 
     Attributes:
         id: Names this claim in the broker's bookkeeping.
-        job_id: Names the job, the same at each attempt; used where the job names none itself.
+        job_id: Names the job, the same at each attempt: its own id, or one given at the first claim.
         payload: What the producer sent, byte for byte.
         attempts: Attempts that ended before this one, by failure or by the death of their worker.
         first_at_ms: When it was first claimed, Unix time in milliseconds.
@@ -70,6 +74,20 @@ class Queue(Protocol):
 
     async def close(self) -> None:
         """Close connections; claims not ended come back by themselves."""
+
+
+def named_id(payload: bytes) -> str | None:
+    """The id that a job gives itself; None where it gives none, or is no job."""
+    if len(payload) > _READ_FOR_ID_BYTES:
+        return None
+    try:
+        match json.loads(payload):
+            case {"id": str(given)} if 0 < len(given) <= _LONGEST_ID and given.isprintable():
+                return given
+            case _:
+                return None
+    except (ValueError, RecursionError):
+        return None
 
 
 def iso_time(milliseconds: int) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from workerpool_worker.queues.base import iso_time
+from workerpool_worker.queues.base import iso_time, named_id
 
 _MARK = "workerpool.dev/envelope"
 _VERSION = 1
@@ -24,21 +24,23 @@ class Envelope:
     """A job with its history.
 
     Attributes:
-        id: The job's id, given at its first claim.
+        id: The job's id: its own, or one given at its first claim.
+        claim: What made this envelope; keeps those of equal jobs apart.
         attempts: Attempts that have ended.
         first_at_ms: When it was first claimed, Unix time in milliseconds.
         payload: What the producer sent.
     """
 
     id: str
+    claim: str
     attempts: int
     first_at_ms: int
     payload: bytes
 
     @classmethod
-    def of_element(cls, element: bytes, *, fresh_id: str, now_ms: int) -> Self:
+    def of_element(cls, element: bytes, *, claim: str, now_ms: int) -> Self:
         """Read an element of the list; one that is no envelope is a payload at its first claim."""
-        return cls._parse(element) or cls(id=fresh_id, attempts=0, first_at_ms=now_ms, payload=element)
+        return cls._parse(element) or cls(named_id(element) or claim, claim, 0, now_ms, element)
 
     def after_attempt(self) -> Self:
         """The same job with one attempt more behind it."""
@@ -50,6 +52,7 @@ class Envelope:
             {
                 _MARK: _VERSION,
                 "id": self.id,
+                "claim": self.claim,
                 "attempts": self.attempts,
                 "firstAt": self.first_at_ms,
                 **_payload_field(self.payload),
@@ -80,11 +83,12 @@ class Envelope:
                 case {
                     "workerpool.dev/envelope": 1,
                     "id": str(id_),
+                    "claim": str(claim),
                     "attempts": int(attempts),
                     "firstAt": int(first),
                     **rest,
                 }:
-                    return cls(id_, attempts, first, _payload_of(rest))
+                    return cls(id_, claim, attempts, first, _payload_of(rest))
                 case _:
                     return None
         except (ValueError, RecursionError):

@@ -22,7 +22,7 @@ import pika
 
 from workerpool_worker.errors import BrokerError, ConfigError
 from workerpool_worker.queues.amqp import AMQPConnection, UnroutableError
-from workerpool_worker.queues.base import Claim, iso_time, lost_worker_reason
+from workerpool_worker.queues.base import Claim, iso_time, lost_worker_reason, named_id
 
 log = logging.getLogger(__name__)
 
@@ -248,7 +248,7 @@ class RabbitMQQueue:
 
     def _on_message(self, connection: AMQPConnection, method: Any, properties: Any, body: bytes) -> None:  # noqa: ANN401
         headers = properties.headers or {}
-        given_id = headers.get(JOB_ID) or properties.message_id
+        given_id = headers.get(JOB_ID) or properties.message_id or named_id(body)
         identity = (str(given_id), hashlib.sha256(body).digest()) if given_id else None
         if identity is not None and self._adopted(identity, connection, method.delivery_tag):
             return

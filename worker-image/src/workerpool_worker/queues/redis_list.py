@@ -369,13 +369,13 @@ class _Login(CredentialProvider):
 
 
 def _claim(id_: str, element: bytes) -> Claim:
-    claimed_ms, _, fresh_id = id_.partition("-")
-    envelope = Envelope.of_element(element, fresh_id=fresh_id, now_ms=int(claimed_ms))
+    claimed_ms, _, unique = id_.partition("-")
+    envelope = Envelope.of_element(element, claim=unique, now_ms=int(claimed_ms))
     return Claim(id_, envelope.id, envelope.payload, envelope.attempts, envelope.first_at_ms)
 
 
 def _envelope(claim: Claim) -> Envelope:
-    return Envelope(claim.job_id, claim.attempts, claim.first_at_ms, claim.payload)
+    return Envelope(claim.job_id, claim.id.partition("-")[2], claim.attempts, claim.first_at_ms, claim.payload)
 
 
 def _mend(error: Exception, key: str) -> str:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.chart.rendering import CHART
+from tests.chart.rendering import CHART, MAXIMAL
 from tests.cluster import Cluster, ClusterError, control_plane
 from tests.cluster.poll import until
 
@@ -156,6 +156,15 @@ def test_an_upgrade_to_watched_namespaces_takes_the_rights_elsewhere_away(releas
     assert release.may("list", "customresourcedefinitions", "default")
     assert release.get("deployment", NAME)["spec"]["replicas"] == 3
     assert release.get("workerpool", "video")
+
+
+def test_the_maximal_values_are_taken_and_without_keep_everything_goes(release: Release, elsewhere: str) -> None:
+    namespaces = f"watchNamespaces={{{release.namespace},{elsewhere}}}"
+    # The cluster has no Prometheus operator, and so no ServiceMonitor.
+    release.install("--values", str(MAXIMAL), "--set", f"{namespaces},serviceMonitor.enabled=false")
+    until(lambda: len(release.get("pods")["items"]) == 3, "the three pods of the operator", timeout=60)
+    release.uninstall()
+    assert release.cluster.kubectl("get", "crd", *CRDS, "--ignore-not-found") == ""
 
 
 def test_uninstalling_keeps_the_crds_and_the_pools_and_nothing_else(release: Release) -> None:

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.chart.rendering import CHART, ROOT
-from tests.cluster import Cluster
+from tests.cluster import Cluster, ClusterError
 
 pytestmark = [pytest.mark.pods, pytest.mark.timeout(900)]
 
@@ -24,7 +24,12 @@ def installed(pod_cluster: Cluster) -> Iterator[str]:
     pod_cluster.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     values = f"image.repository={repository},image.tag={tag},leaderElection.leaseName=scaler,settings.logFormat=text"
     words = ("--namespace", namespace, "--set", values, "--take-ownership", "--wait", "--timeout", "120s")
-    pod_cluster.helm("install", NAME, str(CHART), *words)
+    try:
+        pod_cluster.helm("install", NAME, str(CHART), *words)
+    except ClusterError as error:
+        about = (("get", "pods"), ("logs", "--selector", "app.kubernetes.io/component=operator", "--tail=30"))
+        facts = [pod_cluster.kubectl(*question, "--namespace", namespace, check=False) for question in about]
+        raise ClusterError("\n".join([str(error), *facts])) from error
     yield namespace
     pod_cluster.helm("uninstall", NAME, "--namespace", namespace, "--wait")
     pod_cluster.kubectl("delete", "namespace", namespace, "--wait=false")

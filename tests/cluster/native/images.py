@@ -7,6 +7,8 @@ their own, so that a killed one leaves no mounts behind.
 
 import os
 import platform
+import shutil
+import time
 from pathlib import Path
 
 from tests.cluster.cache import artefacts, cache_dir, digest
@@ -17,9 +19,20 @@ from tests.cluster.native import machine
 RELEASE = "bookworm"
 BASE = f"debian:{RELEASE}-slim"
 LOCAL = "localhost/"  # where a name without a registry is looked for first
-BASE_RECIPE = "1"  # goes up when the base is made differently
+BASE_RECIPE = "3"  # goes up when the base is made differently
 # What Debian's own slim images leave out.
 SLIM = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/lintian/*")
+REMOVED = ("etc/apt/apt.conf.d/99mmdebstrap", "etc/hostname", "etc/resolv.conf", "var/cache/apt/*.bin")
+APT_SETTINGS = """\
+DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/archives/partial/*.deb || true"; };
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+Acquire::Languages "none";
+APT::AutoRemove::SuggestsImportant "false";
+"""
+KEPT_ARCHIVES = 6
+UNUSED_SECONDS = 3600
+MOST_LAYERS = 200
 OWN_MOUNTS = ("unshare", "--mount", "--propagation=private", "sh", "-ec")
 POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}'
 
@@ -27,12 +40,27 @@ POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}'
 def image_archive(tag: str, dockerfile: Path, context: Path) -> Path:
     """Returns a docker-archive of the image, built now unless the same content was built before."""
     key = f"{digest(tag, context_digest(dockerfile, context), BASE_RECIPE)}-{platform.machine()}"
+    home = cache_dir() / "images"
 
     def build(missing: list[str], workshop: Path) -> None:
         (workshop / missing[0]).mkdir()
+        _forget_old(home)
         _build(tag, dockerfile, context, workshop / missing[0] / "image.tar")
 
-    return artefacts("images", [key], build)[key] / "image.tar"
+    folder = artefacts(home.name, [key], build)[key]
+    os.utime(folder)
+    return folder / "image.tar"
+
+
+def _forget_old(home: Path) -> None:
+    """Removes archives of old states of the tree, and all layers once there are many; the caller holds the lock."""
+    by_use = sorted(home.glob("[!.]*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    for folder in by_use[KEPT_ARCHIVES:]:
+        if folder.stat().st_mtime < time.time() - UNUSED_SECONDS:
+            shutil.rmtree(folder)
+    layers = _storage() / "root" / "overlay"
+    if layers.exists() and len(list(layers.iterdir())) > MOST_LAYERS:
+        shutil.rmtree(_storage())
 
 
 def _build(tag: str, dockerfile: Path, context: Path, archive: Path) -> None:
@@ -70,18 +98,20 @@ def _base_archive() -> Path:
     def build(missing: list[str], workshop: Path) -> None:
         folder = workshop / missing[0]
         folder.mkdir()
-        hooks = ("sources.list", "apt.conf"), "pip.conf"
-        emptied = " ".join([*(f'"$1/etc/apt/{name}"' for name in hooks[0]), f'"$1/etc/{hooks[1]}"'])
+        (workshop / "apt-settings").write_text(APT_SETTINGS)
+        emptied = " ".join(f'"$1/etc/{name}"' for name in ("apt/sources.list", "apt/apt.conf", "pip.conf"))
         words = [
             *("mmdebstrap", "--mode=root", "--variant=minbase"),
+            *("--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", "--include=usr-is-merged"),
             *(f"--dpkgopt=path-exclude={path}" for path in SLIM),
             "--dpkgopt=path-include=/usr/share/doc/*/copyright",
             *(f"--aptopt={line}" for line in machine.apt_settings() if machine.MOUNT not in line),
             f"--customize-hook=for file in {emptied}; do : >$file; done",
-            '--customize-hook=rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1/etc/resolv.conf" "$1/etc/hostname"',
+            f'--customize-hook=cd "$1" && rm -f {" ".join(REMOVED)}',
+            f"--customize-hook=upload {workshop / 'apt-settings'} /etc/apt/apt.conf.d/slim",
             *(RELEASE, str(folder / "root.tar"), *machine.apt_sources(RELEASE)),
         ]
-        run_long([*OWN_MOUNTS, 'exec "$@"', "sh", *words], f"making {BASE}", expected_seconds=40)
+        run_long([*OWN_MOUNTS, 'exec "$@"', "sh", *words], f"making {BASE}", expected_seconds=25)
 
     return artefacts("base", [key], build)[key] / "root.tar"
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pika
+import pika.exceptions
 import pytest
 import pytest_asyncio
 
 from tests.servers.rabbitmq import RabbitMQServer
+from tests.worker.harness import eventually
 from workerpool_worker.errors import BrokerError
 from workerpool_worker.queues.base import Claim
 from workerpool_worker.queues.rabbitmq import ATTEMPTS, JOB_ID, RabbitMQQueue
@@ -43,7 +46,7 @@ class Broker:
         return properties, body
 
     def close(self) -> None:
-        if self._connection.is_open:
+        with contextlib.suppress(pika.exceptions.AMQPError):
             self._connection.close()
 
 
@@ -87,9 +90,7 @@ async def take(queue: RabbitMQQueue, count: int = 1) -> list[Claim]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.05)
+    await asyncio.to_thread(eventually, condition)
 
 
 async def test_a_missing_queue_is_declared_durable(broker: Broker, open_queue: Open) -> None:

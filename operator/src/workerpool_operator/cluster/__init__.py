@@ -6,11 +6,12 @@ Comes in: names and documents. Goes out: API calls over one client, and `ApiErro
 from workerpool_operator.cluster.client import ApiError, KubeClient
 from workerpool_operator.cluster.events import EventRecorder, EventType, ObjectRef
 from workerpool_operator.cluster.lease import LeaseElector
-from workerpool_operator.cluster.resources import list_uids, patch_status
-from workerpool_operator.cluster.scale import Scale, ScaleClient, TargetKey
+from workerpool_operator.cluster.resources import list_uids, patch_status, resource_of
+from workerpool_operator.cluster.scale import NOT_SCALABLE, Scale, ScaleClient, TargetKey
 from workerpool_operator.cluster.secrets import SecretReader
 
 __all__ = [
+    "NOT_SCALABLE",
     "ApiError",
     "EventRecorder",
     "EventType",
@@ -23,4 +24,5 @@ __all__ = [
     "TargetKey",
     "list_uids",
     "patch_status",
+    "resource_of",
 ]

@@ -43,6 +43,11 @@ class ApiError(Exception):
         return self.status == HTTPStatus.FORBIDDEN
 
     @property
+    def transient(self) -> bool:
+        """Whether the same call may succeed in a while."""
+        return self.status in (0, HTTPStatus.TOO_MANY_REQUESTS) or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+    @property
     def conflict(self) -> bool:
         """Whether the object changed meanwhile, or exists already."""
         return self.status == HTTPStatus.CONFLICT

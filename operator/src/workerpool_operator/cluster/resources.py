@@ -1,6 +1,6 @@
-"""Our own resources: their status, and which of them exist.
+"""The status of our own resources, and which objects of any kind exist.
 
-Comes in: kind, namespace, name, status document. Goes out: API calls on group workerpool.dev.
+Comes in: kind, namespace, name, status document. Goes out: API calls.
 """
 
 from workerpool_operator.api.meta import GROUP, PLURALS, VERSION, Kind
@@ -9,9 +9,9 @@ from workerpool_operator.cluster.client import Document, KubeClient
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 
 
-def _path(kind: Kind, namespace: str | None) -> str:
-    scope = f"/namespaces/{namespace}" if namespace else ""
-    return f"/apis/{GROUP}/{VERSION}{scope}/{PLURALS[kind]}"
+def resource_of(kind: Kind) -> tuple[str, str]:
+    """API version and plural of one of our kinds."""
+    return f"{GROUP}/{VERSION}", PLURALS[kind]
 
 
 async def patch_status(client: KubeClient, kind: Kind, namespace: str, name: str, status: Document) -> Document:
@@ -20,14 +20,23 @@ async def patch_status(client: KubeClient, kind: Kind, namespace: str, name: str
     Raises:
         ApiError: not found, or refused.
     """
-    return await client.merge_patch(f"{_path(kind, namespace)}/{name}/status", {"status": status})
+    return await client.merge_patch(
+        f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURALS[kind]}/{name}/status", {"status": status}
+    )
 
 
-async def list_uids(client: KubeClient, kind: Kind, namespace: str | None) -> set[str]:
-    """The uids of all objects of a kind, out of the API server's cache and without their bodies.
+async def list_uids(client: KubeClient, resource: tuple[str, str], namespace: str | None) -> set[str]:
+    """The uids of all objects of a resource, out of the API server's cache and without their bodies.
+
+    Args:
+        client: to ask with.
+        resource: API version and plural, as ("apps/v1", "deployments").
+        namespace: None for all.
 
     Raises:
         ApiError: refused.
     """
-    listing = await client.get(f"{_path(kind, namespace)}?resourceVersion=0", accept=_METADATA_ONLY)
+    version, plural = resource
+    scope = f"/namespaces/{namespace}" if namespace else ""
+    listing = await client.get(f"/apis/{version}{scope}/{plural}?resourceVersion=0", accept=_METADATA_ONLY)
     return {item["metadata"]["uid"] for item in listing.get("items") or ()}

@@ -4,6 +4,7 @@ Comes in: a target's kind and name. Goes out: its `Scale`, read or written. Kind
 server's own discovery, which is asked once for each kind.
 """
 
+import re
 from dataclasses import dataclass
 
 from workerpool_operator.cluster.client import ApiError, Document, KubeClient
@@ -14,6 +15,13 @@ _BUILT_IN = {
     ("apps/v1", "StatefulSet"): "statefulsets",
     ("apps/v1", "ReplicaSet"): "replicasets",
 }
+
+NOT_SCALABLE = "NotScalable"
+"""Reason of an ApiError: what the target names can have no scale at all."""
+
+# Anything else would lead to another path, and so past the namespace.
+_GROUP_VERSION = re.compile(r"(?:[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/)?v[a-z0-9]+")
+_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class ScaleClient:
         """The target's scale.
 
         Raises:
-            ApiError: not found, refused, or the kind has no scale.
+            ApiError: not found, refused, or (NOT_SCALABLE) the kind has no scale.
         """
         return _scale(await self._client.get(await self._path(target)))
 
@@ -72,6 +80,10 @@ class ScaleClient:
         return _scale(await self._client.merge_patch(await self._path(target), body))
 
     async def _path(self, target: TargetKey) -> str:
+        if not _GROUP_VERSION.fullmatch(target.api_version):
+            raise ApiError(404, NOT_SCALABLE, f"{target.api_version!r} is no apiVersion; write one such as apps/v1")
+        if not _NAME.fullmatch(target.name):
+            raise ApiError(404, NOT_SCALABLE, f"{target.name!r} is no name of an object; correct scaleTargetRef.name")
         kind = (target.api_version, target.kind)
         if kind not in self._plurals:
             self._plurals[kind] = await self._discover(target)
@@ -79,12 +91,23 @@ class ScaleClient:
         return f"{base}/namespaces/{target.namespace}/{self._plurals[kind]}/{target.name}/scale"
 
     async def _discover(self, target: TargetKey) -> str:
-        resources = (await self._client.get(_group_path(target.api_version))).get("resources", [])
+        try:
+            resources = (await self._client.get(_group_path(target.api_version))).get("resources", [])
+        except ApiError as error:
+            if error.not_found:
+                message = f"the cluster has no apiVersion {target.api_version}; correct scaleTargetRef, or add its CRD"
+                raise ApiError(404, NOT_SCALABLE, message) from None
+            raise
         names = {resource["name"] for resource in resources}
         for resource in resources:
             if resource["kind"] == target.kind and f"{resource['name']}/scale" in names:
                 return str(resource["name"])
-        raise ApiError(404, "NoScale", f"kind {target.kind} of {target.api_version} has no scale subresource")
+        raise ApiError(
+            404,
+            NOT_SCALABLE,
+            f"kind {target.kind} of {target.api_version} does not exist or has no scale subresource; "
+            "name a Deployment or another kind that has one",
+        )
 
 
 def _group_path(api_version: str) -> str:
@@ -92,7 +115,10 @@ def _group_path(api_version: str) -> str:
 
 
 def _scale(document: Document) -> Scale:
-    metadata = document["metadata"]
-    replicas = document.get("spec", {}).get("replicas", 0)
-    observed = document.get("status", {}).get("replicas", 0)
-    return Scale(metadata["uid"], replicas, observed, int(metadata["resourceVersion"]))
+    try:
+        metadata = document["metadata"]
+        replicas = document.get("spec", {}).get("replicas", 0)
+        observed = document.get("status", {}).get("replicas", 0)
+        return Scale(metadata["uid"], replicas, observed, int(metadata["resourceVersion"]))
+    except (KeyError, ValueError) as error:
+        raise ApiError(0, "Malformed", f"the API server's answer is no Scale: {error!r}") from None

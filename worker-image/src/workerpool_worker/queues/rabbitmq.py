@@ -105,6 +105,10 @@ class RabbitMQQueue:
     async def claim(self, limit: int) -> list[Claim]:
         """See Queue."""
         await self._consume()
+        if self._tasks:
+            # A copy may arrive before its original is acknowledged: a job begun now that kills this worker
+            # would leave both.
+            await asyncio.wait(self._tasks, timeout=_SETTLE_SECONDS)
         self._something.clear()
         taken = [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]
         if self._arrived:

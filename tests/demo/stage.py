@@ -46,7 +46,11 @@ class Stage:
             tests.cluster.ClusterError: the machine cannot have a cluster, or a step failed; the message says what.
         """
         say("a cluster that runs pods")
-        cluster = up(CLUSTER, pods=True)
+        return cls.on(up(CLUSTER, pods=True))
+
+    @classmethod
+    def on(cls, cluster: Cluster) -> "Stage":
+        """Install everything on a cluster that runs pods; errors as for `set_up`."""
         names = {}
         for tag, (dockerfile, context) in _IMAGES.items():
             say(f"image {tag}")

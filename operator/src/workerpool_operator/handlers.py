@@ -1,16 +1,21 @@
 """kopf decorators only: they put resources into the engine's store and take them out.
 
 Comes in: watch events. Goes out: calls of the engine, which never wait; they are coroutines all the same, since
-kopf runs plain functions in threads. No finalizer and no annotation is ever put
-on a user's object.
+kopf runs plain functions in threads. No finalizer and no annotation is ever put on a user's object.
 """
 
+import itertools
 from typing import Any
 
 import kopf
 
 from workerpool_operator.api.meta import GROUP, PLURALS, VERSION
 from workerpool_operator.engine import Engine
+
+# A list of 10,000 objects takes seconds; watches have no such limit.
+_REQUEST_SECONDS = 60.0
+_CONNECT_SECONDS = 5.0
+_RETRY_SECONDS = 1.0
 
 REGISTRY = kopf.OperatorRegistry()
 
@@ -22,8 +27,11 @@ def _engine(memo: kopf.Memo) -> Engine:
 
 @kopf.on.startup(registry=REGISTRY)
 async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:  # noqa: ANN401 - kopf's protocol
-    """Make kopf write nothing at all."""
+    """Make kopf write nothing at all, and come back soon after an outage of the API server, however long."""
     settings.posting.enabled = False
+    settings.networking.error_backoffs = itertools.repeat(_RETRY_SECONDS)
+    settings.networking.connect_timeout = _CONNECT_SECONDS
+    settings.networking.request_timeout = _REQUEST_SECONDS
 
 
 @kopf.on.login(registry=REGISTRY)

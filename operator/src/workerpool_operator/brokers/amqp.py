@@ -1,15 +1,18 @@
 """pika's callback connection as an awaitable one.
 
-Comes in: an AMQP URL. Goes out: an open connection, channels, and passive declares, as coroutines. Nothing here
+Comes in: an endpoint. Goes out: an open connection, channels, and passive declares, as coroutines. Nothing here
 waits longer than the caller's own time limit.
 """
 
 import asyncio
+import ssl
 from typing import Any
 
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.exceptions import AMQPError, ConnectionClosedByClient
+
+from workerpool_operator.brokers.endpoint import RabbitMQEndpoint
 
 
 class _Connection(AsyncioConnection):  # type: ignore[misc] # pika ships no types
@@ -21,11 +24,21 @@ class _Connection(AsyncioConnection):  # type: ignore[misc] # pika ships no type
 class AmqpConnection:
     """One connection. Every failure of it fails all that waits on it."""
 
-    def __init__(self, url: str, timeout: float) -> None:
-        parameters = pika.URLParameters(url)
-        parameters.socket_timeout = parameters.stack_timeout = timeout
-        parameters.connection_attempts = 1
-        parameters.client_properties = {"connection_name": "workerpool-operator"}
+    def __init__(self, endpoint: RabbitMQEndpoint, timeout: float) -> None:
+        # Not by URLParameters, which evaluates literals and fails in many ways on a URL that is only odd.
+        parameters = pika.ConnectionParameters(
+            host=endpoint.host,
+            port=endpoint.port,
+            virtual_host=endpoint.vhost,
+            credentials=pika.PlainCredentials(*endpoint.user),
+            heartbeat=endpoint.heartbeat,
+            ssl_options=pika.SSLOptions(ssl.create_default_context()) if endpoint.tls else None,
+            client_properties={"connection_name": "workerpool-operator"},
+            connection_attempts=1,
+            # The caller's time limit comes first; these are for what it cannot reach.
+            socket_timeout=timeout + 1,
+            stack_timeout=timeout + 1,
+        )
         self._parameters = parameters
         self._connection: _Connection | None = None
         self._waiting: set[asyncio.Future[Any]] = set()
@@ -45,6 +58,11 @@ class AmqpConnection:
             custom_ioloop=asyncio.get_running_loop(),
         )
         await opened
+
+    @property
+    def is_open(self) -> bool:
+        """False before it is open, and once it is lost."""
+        return self._connection is not None and bool(self._connection.is_open)
 
     @property
     def server_version(self) -> str:
@@ -106,9 +124,22 @@ class AmqpChannel:
         self._channel.queue_declare(queue, passive=True, callback=self._on_declared)
         return int(await self._pending)
 
+    async def ping(self) -> None:
+        """Wait for an answer of the broker, to whatever needs neither a queue nor a permission.
+
+        Raises:
+            AMQPError: the connection broke.
+        """
+        self._pending = self._connection._future()
+        self._channel.basic_qos(callback=lambda _frame: self._answered(None))
+        await self._pending
+
     def _on_declared(self, frame: Any) -> None:  # noqa: ANN401 - pika ships no types
+        self._answered(frame.method.message_count)
+
+    def _answered(self, value: object) -> None:
         if self._pending is not None:
-            _resolve(self._pending, frame.method.message_count)
+            _resolve(self._pending, value)
 
     def _on_close(self, _channel: object, reason: Exception) -> None:
         if self._pending is not None:

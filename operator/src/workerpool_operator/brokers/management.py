@@ -6,7 +6,6 @@ Comes in: an endpoint. Goes out: a count for each queue, or why there is none. `
 
 import asyncio
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -19,29 +18,31 @@ from workerpool_operator.brokers.endpoint import RabbitMQEndpoint
 class ManagementApi:
     """One HTTP connection to the management API of one virtual host."""
 
-    def __init__(self, base: str, user: tuple[str, str], vhost: str, timeout: float) -> None:
+    def __init__(self, base: str, user: tuple[str, str], vhost: str) -> None:
         self._base = base
         path = f"{base}/api/queues/{quote(vhost, safe='')}"
         # encoded: the default vhost is %2F, which must not become a slash again.
         self._url = URL(f"{path}?disable_stats=true&enable_queue_totals=true", encoded=True)
-        self._auth = aiohttp.BasicAuth(*user)
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._auth = aiohttp.BasicAuth(*user, encoding="utf-8")
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
-    def of(cls, endpoint: RabbitMQEndpoint, timeout: float) -> "ManagementApi | None":
+    def of(cls, endpoint: RabbitMQEndpoint) -> "ManagementApi | None":
         """The API of an endpoint; None where it names none."""
         if endpoint.management_url is None or endpoint.management_user is None:
             return None
-        return cls(endpoint.management_url, endpoint.management_user, endpoint.vhost, timeout)
+        return cls(endpoint.management_url, endpoint.management_user, endpoint.vhost)
 
-    async def unacknowledged(self) -> dict[str, int] | Unreadable:
-        """Unacknowledged messages by queue. A queue without the figure is left out: that is not a zero."""
+    async def unacknowledged(self, seconds: float) -> dict[str, int] | Unreadable:
+        """Unacknowledged messages by queue. A queue without the figure is left out: that is not a zero.
+
+        Args:
+            seconds: how long the call may take.
+        """
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=1)
-            self._session = aiohttp.ClientSession(auth=self._auth, timeout=self._timeout, connector=connector)
+            self._session = aiohttp.ClientSession(auth=self._auth, connector=aiohttp.TCPConnector(limit=1))
         try:
-            async with self._session.get(self._url) as answer:
+            async with self._session.get(self._url, timeout=aiohttp.ClientTimeout(total=seconds)) as answer:
                 if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
                     return Unreadable(
                         "ManagementDenied",
@@ -53,15 +54,17 @@ class ManagementApi:
                         "ManagementFailed",
                         f"the management API at {self._base} answered HTTP {answer.status}",
                     )
-                listing: list[dict[str, Any]] = await answer.json(content_type=None)
+                listing: object = await answer.json(content_type=None)
         except TimeoutError:
             return Unreadable("ManagementTimeout", f"the management API at {self._base} did not answer in time")
         except (aiohttp.ClientError, OSError, ValueError):
             return Unreadable("ManagementUnreachable", f"the management API at {self._base} cannot be read")
+        if not isinstance(listing, list):
+            return Unreadable("ManagementFailed", f"at {self._base} is no management API; correct managementUrl")
         return {
             queue["name"]: queue["messages_unacknowledged"]
             for queue in listing
-            if isinstance(queue.get("messages_unacknowledged"), int)
+            if isinstance(queue, dict) and "name" in queue and isinstance(queue.get("messages_unacknowledged"), int)
         }
 
     async def close(self) -> None:

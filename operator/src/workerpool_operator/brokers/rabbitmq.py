@@ -21,7 +21,7 @@ from pika.exceptions import (
 from workerpool_operator.api import Depth, Unreadable
 from workerpool_operator.brokers.amqp import AmqpChannel, AmqpConnection
 from workerpool_operator.brokers.base import AUTHENTICATION_FAILED, BrokerError, Layout, ServerInfo
-from workerpool_operator.brokers.endpoint import RabbitMQEndpoint
+from workerpool_operator.brokers.endpoint import LONGEST_NAME_BYTES, RabbitMQEndpoint
 from workerpool_operator.brokers.layouts.rabbitmq_queue import RabbitMQQueueLayout
 from workerpool_operator.brokers.management import ManagementApi
 
@@ -38,7 +38,7 @@ class RabbitMQReader:
         self._timeout = timeout
         self._connection: AmqpConnection | None = None
         self._channels: list[AmqpChannel] = []
-        self._management = ManagementApi.of(endpoint, timeout)
+        self._management = ManagementApi.of(endpoint)
         self.server: ServerInfo | None = None
 
     async def read(self, layouts: Sequence[Layout]) -> list[Depth | Unreadable]:
@@ -48,17 +48,18 @@ class RabbitMQReader:
             BrokerError: the broker cannot be read at all.
         """
         queues = [layout.queue for layout in cast("Sequence[RabbitMQQueueLayout]", layouts)]
+        deadline = asyncio.get_running_loop().time() + self._timeout
         try:
-            async with asyncio.timeout(self._timeout):
-                connection = self._connection or await self._connect()
+            async with asyncio.timeout_at(deadline):
+                connection = await self._connected()
                 ready = await self._ready(connection, queues)
         except (AMQPError, OSError, TimeoutError) as error:
             await self._drop()
             raise self._broker_error(error) from None
         # In flight is read after waiting: a job that is claimed in between counts twice, never not at all.
-        if self._management is None:
+        if self._management is None or not queues:
             return [ready[queue] for queue in queues]
-        unacked = await self._management.unacknowledged()
+        unacked = await self._management.unacknowledged(deadline - asyncio.get_running_loop().time())
         if isinstance(unacked, Unreadable):
             return [_without_in_flight(ready[queue], unacked) for queue in queues]
         return [_with_in_flight(ready[queue], unacked.get(queue)) for queue in queues]
@@ -75,12 +76,11 @@ class RabbitMQReader:
         if connection is not None:
             connection.abort()
 
-    async def _connect(self) -> AmqpConnection:
-        try:
-            connection = AmqpConnection(self._endpoint.url, self._timeout)
-        except ValueError:
-            # The library's message may quote the URL.
-            raise BrokerError("InvalidURL", "the AMQP URL has an option that cannot be used") from None
+    async def _connected(self) -> AmqpConnection:
+        if self._connection is not None and self._connection.is_open:
+            return self._connection
+        await self._drop()
+        connection = AmqpConnection(self._endpoint, self._timeout)
         self._connection = connection
         await connection.open()
         self.server = ServerInfo(connection.server_version)
@@ -90,11 +90,19 @@ class RabbitMQReader:
         distinct = list(dict.fromkeys(queues))
         lanes = max(1, min(_MOST_CHANNELS, len(distinct) // _QUEUES_A_CHANNEL))
         self._channels = [channel for channel in self._channels if channel.is_open]
+        if not distinct:
+            await self._ping(connection)
         depths: dict[str, Depth | Unreadable] = {}
         names = iter(distinct)
         channels = [*self._channels, *[None] * lanes][:lanes]
         await asyncio.gather(*(self._lane(connection, channel, names, depths) for channel in channels))
         return depths
+
+    async def _ping(self, connection: AmqpConnection) -> None:
+        """See that the broker answers, where there is no queue to ask for."""
+        if not self._channels:
+            self._channels.append(await connection.channel())
+        await self._channels[0].ping()
 
     async def _lane(
         self,
@@ -105,6 +113,10 @@ class RabbitMQReader:
     ) -> None:
         """Read queues off the shared iterator over one channel until none is left."""
         for name in names:
+            if len(name.encode()) > LONGEST_NAME_BYTES:
+                message = f"no queue has a name of more than {LONGEST_NAME_BYTES} bytes; correct the name"
+                depths[name] = Unreadable("QueueMissing", message)
+                continue
             if channel is None or not channel.is_open:
                 channel = await connection.channel()
                 self._channels.append(channel)

@@ -5,6 +5,8 @@ opened when needed, dropped after any failure of the whole call.
 """
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Sequence
 from typing import Protocol, cast
 
@@ -20,6 +22,8 @@ from workerpool_operator.brokers.layouts.redis_list import RedisListLayout
 
 # One call blocks the server for all other clients: about 2 ms for a thousand lists.
 _KEYS_A_CALL = 1000
+_COMMANDS = "+select +script|load +evalsha +eval +time +llen +exists +zcard +zcount"
+_LONGEST_QUOTE = 200
 
 
 class RedisLayout(Layout, Protocol):
@@ -30,6 +34,10 @@ class RedisLayout(Layout, Protocol):
 
     def lua_arguments(self) -> tuple[str, str]:
         """Key and prefix for the Lua function."""
+        ...
+
+    def key_patterns(self) -> str:
+        """The keys that it reads, as ACL rules."""
         ...
 
     def depth(self, answer: list[int]) -> Depth:
@@ -79,26 +87,37 @@ class RedisReader:
                 client = self._client or await self._connect()
                 redis_layouts = cast("Sequence[RedisLayout]", layouts)
                 depths: list[Depth | Unreadable] = []
-                for first in range(0, len(redis_layouts), _KEYS_A_CALL):
+                # Without queues one call all the same: that is how a loss is noticed.
+                for first in range(0, max(1, len(redis_layouts)), _KEYS_A_CALL):
                     depths += await _evaluate(client, self._sha, redis_layouts[first : first + _KEYS_A_CALL])
                 return depths
-        except (exceptions.RedisError, OSError, TimeoutError) as error:
+        except Exception as error:
+            # Any: what is no Redis may answer anything, and the library then fails in any way.
             await self.close()
             raise self._broker_error(error) from None
 
     async def _connect(self) -> Redis:
         # The client is kept before its first call: a failure then closes it.
-        client = self._client = _client(self._endpoint.url, self._timeout)
-        info = await client.info("server")
+        client = self._client = _client(self._endpoint, self._timeout)
         self._sha = await client.script_load(_script())
-        self.server = ServerInfo(f"Redis {info.get('redis_version', 'unknown')}")
+        version = "unknown"
+        with contextlib.suppress(exceptions.ResponseError):
+            # What is nice to have must not need a permission.
+            version = (await client.info("server")).get("redis_version", version)
+            await client.client_setname("workerpool-operator")
+        self.server = ServerInfo(f"Redis {version}")
         return client
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the connection, at once, also where the server hangs."""
         client, self._client, self.server = self._client, None, None
-        if client is not None:
-            await client.aclose()
+        if client is None:
+            return
+        connection = client.connection
+        if connection is not None and connection._writer is not None:
+            # Closing would wait until a server that hangs has taken what is still to be sent.
+            connection._writer.transport.abort()
+        await client.aclose()
 
     def _broker_error(self, error: Exception) -> BrokerError:
         address = self._endpoint.address()
@@ -109,38 +128,67 @@ class RedisReader:
                     f"Redis at {address} refused the user or password; correct the URL or its Secret",
                 )
             case exceptions.NoPermissionError():
-                return BrokerError(
-                    "PermissionDenied",
-                    f"Redis at {address} denies a command to this user; allow +eval +evalsha +script|load +info +time "
-                    "and the reading of the keys",
-                )
+                return self._permission_denied()
             case TimeoutError() | exceptions.TimeoutError():
                 return BrokerError("Timeout", f"Redis at {address} did not answer within {self._timeout:g} s")
             case exceptions.ConnectionError() | OSError():
-                return BrokerError("Unreachable", f"Redis at {address} cannot be reached: {_cause(error)}")
+                return BrokerError("Unreachable", f"Redis at {address} cannot be reached: {self._safe(_cause(error))}")
+            case exceptions.ResponseError() if _denied(str(error)):
+                return self._permission_denied()
+            case exceptions.ResponseError() if "DB index" in str(error):
+                message = f"Redis at {address} has no database {self._endpoint.database}; correct the end of the URL"
+                return BrokerError("DatabaseMissing", message)
+            case exceptions.RedisError():
+                return BrokerError("BrokerFailure", f"Redis at {address} answered: {self._safe(str(error))}")
             case _:
-                return BrokerError("BrokerFailure", f"Redis at {address} answered: {error}")
+                message = f"what answers at {address} does not speak as Redis does; check host and port"
+                return BrokerError("BrokerFailure", message)
 
-
-def _client(url: str, timeout: float) -> Redis:
-    try:
-        return Redis.from_url(
-            url,
-            single_connection_client=True,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),
-            client_name="workerpool-operator",
+    def _permission_denied(self) -> BrokerError:
+        return BrokerError(
+            "PermissionDenied",
+            f"Redis at {self._endpoint.address()} denies a command to this user; allow {_COMMANDS} and the reading of "
+            "the keys",
         )
-    except ValueError:
-        # The library's message may quote the URL.
-        raise BrokerError("InvalidURL", "the Redis URL has an option or database that cannot be used") from None
+
+    def _safe(self, text: str) -> str:
+        """A server's words without our password: some repeat the command that they did not understand."""
+        text = text.partition(", with args beginning")[0]
+        for secret in self._endpoint.user:
+            text = text.replace(secret, "***") if secret else text
+        return text[:_LONGEST_QUOTE]
+
+
+def _client(endpoint: RedisEndpoint, timeout: float) -> Redis:
+    user, password = endpoint.user
+    return Redis(
+        host=endpoint.host,
+        port=endpoint.port,
+        db=endpoint.database,
+        username=user,
+        password=password,
+        ssl=endpoint.tls,
+        ssl_cert_reqs="required" if endpoint.verify else "none",
+        ssl_check_hostname=endpoint.verify,
+        protocol=2,
+        single_connection_client=True,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 0),
+    )
 
 
 def _cause(error: Exception) -> str:
     """The system's words for a failed connection, which redis-py wraps."""
     cause = error.__cause__ or error.__context__ or error
+    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        return os.strerror(cause.errno)
     return getattr(cause, "strerror", None) or str(error)
+
+
+def _denied(text: str) -> bool:
+    """Whether a script's error is about permissions; Redis 6 and 7.0 do not say NOPERM there."""
+    return any(words in text for words in ("NOPERM", "ACL failure", "executing the script can't"))
 
 
 async def _evaluate(client: Redis, sha: str, layouts: Sequence[RedisLayout]) -> list[Depth | Unreadable]:
@@ -160,8 +208,9 @@ def _reading(layout: RedisLayout, answer: list[int] | bytes) -> Depth | Unreadab
     text = answer.decode("utf-8", "replace")
     if "WRONGTYPE" in text:
         return Unreadable("WrongType", f"{layout.describe()} holds another type of value; name a key of the right type")
-    if "NOPERM" in text:
+    if _denied(text):
         return Unreadable(
-            "PermissionDenied", f"{layout.describe()} may not be read by this user; allow its key pattern"
+            "PermissionDenied",
+            f"{layout.describe()} may not be read by this user; allow {_COMMANDS} and the keys {layout.key_patterns()}",
         )
-    return Unreadable("ReadFailed", f"{layout.describe()}: {text}")
+    return Unreadable("ReadFailed", f"{layout.describe()}: {text[:_LONGEST_QUOTE]}")

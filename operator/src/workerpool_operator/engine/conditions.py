@@ -118,7 +118,9 @@ def _suspended(pool: Pool) -> _State:
 
 
 def _unreadable(pool: Pool) -> list[tuple[str, Unreadable]]:
-    return [(name, result) for name, result in pool.readings.items() if isinstance(result, Unreadable)]
+    """Queues that cannot be read, in the order of the spec: the first one's reason is the condition's."""
+    results = ((queue.name, pool.readings.get(queue.name)) for queue in (pool.spec.queues if pool.spec else ()))
+    return [(name, result) for name, result in results if isinstance(result, Unreadable)]
 
 
 def _sentence(unreadable: list[tuple[str, Unreadable]]) -> str:
@@ -169,7 +171,7 @@ def same_numbers(before: WorkerPoolStatus, after: WorkerPoolStatus) -> bool:
     )
 
 
-def broker_status(broker: Broker, health: Health | None, queues: int) -> QueueBrokerStatus | None:
+def broker_status(broker: Broker, health: Health | None) -> QueueBrokerStatus | None:
     """The status of a QueueBroker; None while nothing is known of it."""
     server: str | None = None
     latency: int | None = None
@@ -196,6 +198,6 @@ def broker_status(broker: Broker, health: Health | None, queues: int) -> QueueBr
         observed_generation=broker.generation,
         server_version=server,
         latency_milliseconds=latency,
-        queues=queues,
+        queues=health.queues if health is not None else 0,
         conditions=(connected,),
     )

@@ -14,8 +14,16 @@ from pydantic import BaseModel, ValidationError
 
 from workerpool_operator.api import BrokerSpec, QueueBrokerStatus, WorkerPoolSpec, WorkerPoolStatus
 from workerpool_operator.api.meta import Kind
-from workerpool_operator.cluster import ApiError, KubeClient, LeaseElector, ObjectRef, TargetKey, list_uids
-from workerpool_operator.engine.reconciler import Reconciler
+from workerpool_operator.cluster import (
+    ApiError,
+    KubeClient,
+    LeaseElector,
+    ObjectRef,
+    TargetKey,
+    list_uids,
+    resource_of,
+)
+from workerpool_operator.engine.reconciler import WATCHED_KINDS, Reconciler
 from workerpool_operator.engine.store import Broker, Key, Pool, Store, Target
 from workerpool_operator.metrics import Metrics
 from workerpool_operator.settings import Settings
@@ -75,25 +83,32 @@ class Engine:
         if kind_of_event == "DELETED":
             self._drop_pool((ref.namespace, ref.name), ref.uid)
             return
-        generation = int(body["metadata"].get("generation", 0))
+        generation, version = _versions(body)
         known = self._store.pools.get((ref.namespace, ref.name))
+        if known is not None and version < known.resource_version:
+            return
         if known is not None and known.ref.uid != ref.uid:
             self._drop_pool(known.key, known.ref.uid)
             known = None
         if known is not None and known.generation == generation:
+            known.resource_version = version
             if not self._may_act():
                 known.status = _status(WorkerPoolStatus, body)
+                known.last_scale_time = known.status.last_scale_time
             return
         spec, invalid = _validated(WorkerPoolSpec, body)
         if known is None:
             status = _status(WorkerPoolStatus, body)
             created = body["metadata"].get("creationTimestamp", "")
-            pool = Pool(ref, generation, created, spec, invalid, status, last_scale_time=status.last_scale_time)
+            pool = Pool(
+                ref, generation, version, created, spec, invalid, status, last_scale_time=status.last_scale_time
+            )
             self._store.put_pool(pool)
         else:
             pool, former = known, known.target
             self._store.drop_pool(pool.key)
-            pool.generation, pool.spec, pool.invalid = generation, spec, invalid
+            pool.generation, pool.resource_version = generation, version
+            pool.spec, pool.invalid = spec, invalid
             self._store.put_pool(pool)
             self._reconciler.target_moved(pool, former)
         self._reconciler.pool_changed(pool)
@@ -112,19 +127,23 @@ class Engine:
         if kind_of_event == "DELETED":
             self._drop_broker(key, ref.uid)
             return
-        generation = int(body["metadata"].get("generation", 0))
+        generation, version = _versions(body)
+        if known is not None and version < known.resource_version:
+            return
         if known is not None and (known.ref.uid, known.generation) == (ref.uid, generation):
+            known.resource_version = version
             if not self._may_act():
                 known.status = _status(QueueBrokerStatus, body)
             return
         spec, invalid = _validated(BrokerSpec, body)
         if known is not None and known.ref.uid == ref.uid:
-            known.generation, known.spec, known.invalid = generation, spec, invalid
+            known.generation, known.resource_version = generation, version
+            known.spec, known.invalid = spec, invalid
             self._reconciler.broker_changed(known)
             return
         if known is not None:
             self._drop_broker(key, known.ref.uid)
-        broker = Broker(ref, generation, spec, invalid, _status(QueueBrokerStatus, body))
+        broker = Broker(ref, generation, version, spec, invalid, _status(QueueBrokerStatus, body))
         self._store.brokers[key] = broker
         self._reconciler.broker_changed(broker)
 
@@ -138,11 +157,8 @@ class Engine:
         """A Deployment or StatefulSet was seen, changed or deleted."""
         metadata = body["metadata"]
         key = TargetKey(metadata["namespace"], body["apiVersion"], body["kind"], metadata["name"])
-        known = self._store.targets.get(key)
         if kind_of_event == "DELETED":
-            if known is not None and known.uid == metadata["uid"]:
-                del self._store.targets[key]
-                self._reconciler.target_changed(key)
+            self._drop_target(key, metadata["uid"])
             return
         target = Target(
             uid=metadata["uid"],
@@ -151,6 +167,12 @@ class Engine:
             resource_version=int(metadata["resourceVersion"]),
         )
         if self._store.put_target(key, target):
+            self._reconciler.target_changed(key)
+
+    def _drop_target(self, key: TargetKey, uid: str) -> None:
+        known = self._store.targets.get(key)
+        if known is not None and known.uid == uid:
+            del self._store.targets[key]
             self._reconciler.target_changed(key)
 
     # -- life --------------------------------------------------------------------------------------------------
@@ -189,10 +211,11 @@ class Engine:
             await self._changed.wait()
             self._changed.clear()
             if self._leading.is_set() and not acting:
+                acting = True
                 self._reconciler.start()
             elif not self._leading.is_set() and acting:
+                acting = False
                 await self._reconciler.stop()
-            acting = self._leading.is_set()
 
     async def _tick(self) -> None:
         while True:
@@ -207,6 +230,7 @@ class Engine:
         while True:
             try:
                 complete = all([await self._compare(kind) for kind in _KINDS])
+                await self._compare_targets()
             except ApiError as error:
                 complete = False
                 _log.warning("the resources cannot be listed: %s", error)
@@ -219,13 +243,29 @@ class Engine:
         known: dict[str, Key] = {held.ref.uid: key for key, held in self._held(kind).items()}
         existing: set[str] = set()
         for namespace in self._settings.watched_namespaces or (None,):
-            existing |= await list_uids(self._client, kind, namespace)
+            existing |= await list_uids(self._client, resource_of(kind), namespace)
         for uid in known.keys() - existing:
             # What came in since the list was asked for is in `known` no sooner than in the list's cache: it was
             # taken before the call.
             drop = self._drop_pool if kind == "WorkerPool" else self._drop_broker
             drop(known[uid], uid)
         return existing <= {held.ref.uid for held in self._held(kind).values()}
+
+    async def _compare_targets(self) -> None:
+        """Drop targets that are gone."""
+        for (version, kind), plural in WATCHED_KINDS.items():
+            known = {
+                target.uid: key
+                for key, target in self._store.targets.items()
+                if (key.api_version, key.kind) == (version, kind)
+            }
+            if not known:
+                continue
+            existing: set[str] = set()
+            for namespace in self._settings.watched_namespaces or (None,):
+                existing |= await list_uids(self._client, (version, plural), namespace)
+            for uid in known.keys() - existing:
+                self._drop_target(known[uid], uid)
 
     def _held(self, kind: Kind) -> Mapping[Key, Pool | Broker]:
         return self._store.pools if kind == "WorkerPool" else self._store.brokers
@@ -234,6 +274,12 @@ class Engine:
 def _ref(kind: Kind, body: Document) -> ObjectRef:
     metadata = body["metadata"]
     return ObjectRef(kind, metadata["namespace"], metadata["name"], metadata["uid"])
+
+
+def _versions(body: Document) -> tuple[int, int]:
+    """Generation and resource version."""
+    metadata = body["metadata"]
+    return int(metadata.get("generation", 0)), int(metadata["resourceVersion"])
 
 
 def _validated(model: type[_M], body: Document) -> tuple[_M | None, str]:

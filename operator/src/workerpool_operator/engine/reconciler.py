@@ -22,6 +22,7 @@ from workerpool_operator.api import (
 from workerpool_operator.api.meta import StatusModel
 from workerpool_operator.brokers import Endpoint
 from workerpool_operator.cluster import (
+    NOT_SCALABLE,
     ApiError,
     EventRecorder,
     KubeClient,
@@ -36,10 +37,10 @@ from workerpool_operator.engine.bindings import bind_broker, bind_queue
 from workerpool_operator.engine.conditions import alike, broker_status, pool_status, same_numbers
 from workerpool_operator.engine.sampling import Callbacks, Health, Result, Sampler, Samplers, Subscriber
 from workerpool_operator.engine.secret_cache import SecretCache
-from workerpool_operator.engine.status_writer import ObjectKey, StatusWriter
-from workerpool_operator.engine.store import Binding, Broker, Key, Pool, Problem, Store, Target
+from workerpool_operator.engine.status_writer import StatusWriter
+from workerpool_operator.engine.store import Binding, Broker, Key, ObjectKey, Pool, Problem, Store, Target
 from workerpool_operator.metrics import Metrics, PoolSample
-from workerpool_operator.scaling import Observation, decide
+from workerpool_operator.scaling import Decision, Observation, decide
 from workerpool_operator.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -50,8 +51,8 @@ _MOST_LOOKUPS = 16
 _RETRY_SECONDS = 1.0
 _POLL_SECONDS = 2.0
 _REPLICAS_SECONDS = 1.0
-# Seen through the watch; any other kind is read now and then.
-WATCHED_KINDS = frozenset({("apps/v1", "Deployment"), ("apps/v1", "StatefulSet")})
+# Seen through the watch, with their plurals; any other kind is read now and then.
+WATCHED_KINDS = {("apps/v1", "Deployment"): "deployments", ("apps/v1", "StatefulSet"): "statefulsets"}
 
 
 class Reconciler:
@@ -142,7 +143,7 @@ class Reconciler:
         """A pool was deleted. Its target keeps the replicas that it has."""
         for name in list(pool.bindings):
             self._unbind(pool, name)
-        self._secrets.release_all(_user(pool))
+        self._secrets.hold(_user(pool), frozenset())
         self._status.forget(_user(pool))
         if (timer := self._rechecks.pop(pool.key, None)) is not None:
             timer.cancel()
@@ -164,7 +165,7 @@ class Reconciler:
     def broker_gone(self, broker: Broker) -> None:
         """A QueueBroker was deleted."""
         self._unbind_broker(broker)
-        self._secrets.release_all(_user(broker))
+        self._secrets.hold(_user(broker), frozenset())
         self._status.forget(_user(broker))
         if self._active:
             self._rebind(self._store.pools_of_broker(broker.key))
@@ -178,16 +179,11 @@ class Reconciler:
     def _on_secret(self, secret: Key) -> None:
         if not self._active:
             return
-        namespace, name = secret
-        for broker in self._store.brokers.values():
-            if broker.key[0] == namespace and name in _secret_names(broker.spec):
-                self._bind_broker(broker)
-                self._rebind(self._store.pools_of_broker(broker.key))
-        self._rebind(
-            pool
-            for pool in self._store.pools.values()
-            if pool.key[0] == namespace and any(name in _secret_names(queue.broker) for queue in _queues(pool))
-        )
+        for kind, key in self._secrets.users(secret):
+            if kind == "WorkerPool":
+                self._rebind([self._store.pools[key]])
+            else:
+                self.broker_changed(self._store.brokers[key])
 
     def _on_readings(self, changed: list[tuple[Subscriber, Result]]) -> None:
         pools: dict[Key, Pool] = {}
@@ -204,19 +200,24 @@ class Reconciler:
         self._health[endpoint] = health
         if health.error is not None and health.error.wants_new_credentials:
             self._refresh_secrets(endpoint)
-        if before is None or before.server != health.server or _reason(before) != _reason(health):
+        if before is None or _gist(before) != _gist(health):
             for key in self._brokers_at.get(endpoint, ()):
                 self._mark_broker(self._store.brokers[key])
 
     def _refresh_secrets(self, endpoint: Endpoint) -> None:
         """Read again the Secrets that this endpoint was made from: the password may have been rotated."""
-        for pool in self._store.pools.values():
+        for broker in self._brokers_at.get(endpoint, ()):
+            self._refresh(broker[0], self._store.brokers[broker].spec)
+        sampler = self._samplers.get(endpoint)
+        for key, name in sampler.subscribers() if sampler is not None else ():
+            pool = self._store.pools[key]
             for queue in _queues(pool):
-                binding = pool.bindings.get(queue.name)
-                if isinstance(binding, Binding) and binding.endpoint == endpoint:
-                    spec = self._broker_spec(pool, queue)
-                    for name in _secret_names(spec):
-                        self._secrets.refresh((pool.key[0], name))
+                if queue.name == name:
+                    self._refresh(key[0], self._broker_spec(pool, queue))
+
+    def _refresh(self, namespace: str, spec: BrokerSpec | None) -> None:
+        for name in _secret_names(spec):
+            self._secrets.refresh((namespace, name))
 
     # -- binding -----------------------------------------------------------------------------------------------
 
@@ -230,9 +231,7 @@ class Reconciler:
         namespace = pool.key[0]
         queues = {queue.name: queue for queue in _queues(pool)}
         needed = frozenset((namespace, name) for queue in queues.values() for name in _secret_names(queue.broker))
-        for secret in needed:
-            self._secrets.hold(secret, _user(pool))
-        self._secrets.release_all(_user(pool), but=needed)
+        self._secrets.hold(_user(pool), needed)
         for name in [name for name in pool.bindings if name not in queues]:
             self._unbind(pool, name)
         for name, queue in queues.items():
@@ -261,10 +260,7 @@ class Reconciler:
     def _bind_broker(self, broker: Broker) -> None:
         """Keep a QueueBroker connected, with or without pools, so that its status is true."""
         namespace = broker.key[0]
-        needed = frozenset((namespace, name) for name in _secret_names(broker.spec))
-        for secret in needed:
-            self._secrets.hold(secret, _user(broker))
-        self._secrets.release_all(_user(broker), but=needed)
+        self._secrets.hold(_user(broker), frozenset((namespace, name) for name in _secret_names(broker.spec)))
         endpoint = bind_broker(namespace, broker.spec, None, self._secrets.get) if broker.spec else None
         if endpoint != broker.endpoint:
             self._unbind_broker(broker)
@@ -313,9 +309,21 @@ class Reconciler:
             self.evaluate(pool)
 
     def evaluate(self, pool: Pool) -> None:
-        """Decide anew what the pool should have, and see to it. Does not wait."""
-        if not self._active:
+        """Decide anew what the pool should have, and see to it. Does not wait, and does not raise."""
+        if not self._active or not self._exists(pool):
             return
+        try:
+            self._evaluate(pool)
+        except Exception:  # noqa: BLE001 - what goes wrong with one pool must not stop the others
+            _log.exception("%s/%s cannot be decided", *pool.key)
+            pool.problem = Problem("InternalError", "the operator failed to decide; its log says why")
+        self._mark_pool(pool)
+
+    def _exists(self, pool: Pool) -> bool:
+        """False once it was deleted, also while something was under way for it."""
+        return self._store.pools.get(pool.key) is pool
+
+    def _evaluate(self, pool: Pool) -> None:
         pool.problem = self._problem(pool)
         target = self._store.targets.get(pool.target) if pool.target is not None else None
         readings = pool.queue_readings()
@@ -324,10 +332,11 @@ class Reconciler:
             pool.decision = decide(pool.spec, pool.memory, Observation(readings, target.replicas), now)
             pool.memory = pool.decision.memory
             self._recheck(pool, pool.decision.recheck_at, now)
-            if pool.decision.replicas != target.replicas and not pool.scaling:
+            if pool.decision.replicas == target.replicas:
+                pool.scale_problem = None
+            elif not pool.scaling:
                 pool.scaling = True
                 self._spawn(self._scale(pool))
-        self._mark_pool(pool)
 
     def _problem(self, pool: Pool) -> Problem | None:
         """Why nothing can be decided for the pool at all."""
@@ -377,15 +386,16 @@ class Reconciler:
         except ApiError as error:
             self._target_failed(target, error)
             return
-        if self._take_scale(target, scale) or self._missing.pop(target, None) is not None:
+        was_missing = self._missing.pop(target, None) is not None
+        if self._take_scale(target, scale) or was_missing:
             self._evaluate_target(target)
 
     def _target_failed(self, target: TargetKey, error: ApiError) -> None:
         """Tell why a target cannot be scaled. A server that is only away changes nothing."""
         if error.not_found:
             problem = Problem("TargetMissing", f"{target} does not exist in namespace {target.namespace}; create it")
-            if error.reason == "NoScale":
-                problem = Problem("TargetNotScalable", f"{error}; name a Deployment or another kind that has one")
+            if error.reason == NOT_SCALABLE:
+                problem = Problem("TargetNotScalable", str(error))
             self._store.targets.pop(target, None)
         elif error.forbidden:
             problem = Problem("TargetForbidden", f"the operator may not scale {target}: {error}")
@@ -401,65 +411,80 @@ class Reconciler:
         return self._store.put_target(target, Target(scale.uid, scale.replicas, observed, scale.resource_version))
 
     async def _poll_targets(self) -> None:
-        """Read targets that no watch shows: those of other kinds, and those that are missing."""
+        """Read targets that no watch shows: those of other kinds, and those that are not known."""
         while True:
             await asyncio.sleep(_POLL_SECONDS)
             if not self._active:
                 continue
             wanted = {pool.target for pool in self._store.pools.values() if pool.target is not None}
             self._missing = {target: problem for target, problem in self._missing.items() if target in wanted}
-            unwatched = [target for target in wanted if (target.api_version, target.kind) not in WATCHED_KINDS]
-            await asyncio.gather(*(self._look_up(target) for target in {*unwatched, *self._missing}))
+            unseen = [
+                target
+                for target in wanted
+                if target not in self._store.targets or (target.api_version, target.kind) not in WATCHED_KINDS
+            ]
+            await asyncio.gather(*(self._look_up(target) for target in unseen))
 
     async def _scale(self, pool: Pool) -> None:
         """Patch the target until it has what is decided."""
         try:
-            while self._store.pools.get(pool.key) is pool and await self._patch(pool):
-                pass
+            while self._due(pool) is not None:
+                # Without the lead for a moment: it is renewed, or its end clears the decision.
+                if not self._may_act() or not await self._patch(pool):
+                    await asyncio.sleep(_RETRY_SECONDS)
         finally:
             pool.scaling = False
 
+    def _due(self, pool: Pool) -> tuple[TargetKey, Target, Decision] | None:
+        """What is to be patched, if anything is."""
+        decision, key = pool.decision, pool.target
+        target = self._store.targets.get(key) if key is not None else None
+        if key is None or target is None or decision is None or pool.problem is not None or not self._exists(pool):
+            return None
+        return None if decision.replicas == target.replicas else (key, target, decision)
+
     async def _patch(self, pool: Pool) -> bool:
-        """One patch, if one is due. Returns whether to look again."""
+        """One patch, if one is due still. False when it failed."""
         async with self._patches:
-            decision, key = pool.decision, pool.target
-            target = self._store.targets.get(key) if key is not None else None
-            if key is None or target is None or decision is None or pool.problem is not None:
-                return False
-            if decision.replicas == target.replicas or not self._may_act():
-                return False
+            due = self._due(pool)
+            if due is None:
+                return True
+            key, target, decision = due
             try:
                 scale = await self._scales.write(key, decision.replicas)
             except ApiError as error:
-                self._metrics.api_errors.labels("scale").inc()
                 failure = error
             else:
                 self._take_scale(key, scale)
-                self._scaled(pool, target.replicas, decision.replicas, decision.reason, decision.message)
+                self._scaled(pool, key, target.replicas, decision)
                 return True
+        self._metrics.api_errors.labels("scale").inc()
         self._target_failed(key, failure)
+        if pool.scale_problem is None:
+            _log.warning("%s/%s could not scale %s: %s", *pool.key, key, failure)
         pool.scale_problem = Problem("ScaleFailed", f"{key} could not be scaled to {decision.replicas}: {failure}")
         self._mark_pool(pool)
-        await asyncio.sleep(_RETRY_SECONDS)
-        return True
+        return False
 
-    def _scaled(self, pool: Pool, before: int, after: int, reason: str, message: str) -> None:
-        direction = "up" if after > before else "down"
+    def _scaled(self, pool: Pool, target: TargetKey, before: int, decision: Decision) -> None:
+        direction = "up" if decision.replicas > before else "down"
         pool.scale_problem = None
-        pool.decisions[direction, reason] += 1
+        pool.decisions[direction, decision.reason] += 1
         pool.last_scale_time = _now()
-        text = f"{pool.target}: {before} to {after} replicas: {message}"
+        text = f"{target}: {before} to {decision.replicas} replicas: {decision.message}"
         _log.info("%s/%s %s", *pool.key, text)
-        self._events.record(pool.ref, "Normal", "ScaledUp" if direction == "up" else "ScaledDown", text)
+        self._events.deed(pool.ref, "ScaledUp" if direction == "up" else "ScaledDown", text)
         self.evaluate(pool)
 
     # -- telling -----------------------------------------------------------------------------------------------
 
     def _mark_pool(self, pool: Pool) -> None:
+        if not self._exists(pool):
+            return
         target = self._store.targets.get(pool.target) if pool.target is not None else None
         status = pool_status(pool, target)
-        if pool.decision is None and pool.problem is None and pool.status.reason is not None:
-            # Nothing is known yet: what an earlier replica wrote stands until it is.
+        if pool.queue_readings() is None and pool.problem is None and pool.status.reason is not None:
+            # Not all is known yet: what was written before stands until it is.
             return
         if pool.problem is not None and pool.problem.reason == "Starting":
             return
@@ -480,15 +505,16 @@ class Reconciler:
 
     def _broker_status(self, broker: Broker) -> QueueBrokerStatus | None:
         endpoint = broker.endpoint
-        sampler = None
-        health = None
-        if endpoint is not None and not isinstance(endpoint, Unreadable):
-            sampler, health = self._samplers.get(endpoint), self._health.get(endpoint)
-        return broker_status(broker, health, sampler.queues if sampler else 0)
+        if endpoint is None or isinstance(endpoint, Unreadable):
+            return broker_status(broker, None)
+        return broker_status(broker, self._health.get(endpoint))
 
     async def _write_status(self, user: ObjectKey) -> None:
         kind, key = user
-        if not self._may_act() or not self._active:
+        if not self._active:
+            return
+        if not self._may_act():
+            self._try_again(user)
             return
         if kind == "WorkerPool":
             if (pool := self._store.pools.get(key)) is not None:
@@ -499,6 +525,8 @@ class Reconciler:
     async def _write_pool_status(self, pool: Pool) -> None:
         target = self._store.targets.get(pool.target) if pool.target is not None else None
         before, after = pool.status.conditions, pool_status(pool, target)
+        if same_numbers(pool.status, after):
+            return
         after = after.model_copy(update={"conditions": merge_conditions(before, after.conditions, _now())})
         if await self._patch_status(pool, after):
             pool.status = after
@@ -508,7 +536,7 @@ class Reconciler:
 
     async def _write_broker_status(self, broker: Broker) -> None:
         after = self._broker_status(broker)
-        if after is None:
+        if after is None or _same_broker(broker.status, after):
             return
         before = broker.status.conditions
         after = after.model_copy(update={"conditions": merge_conditions(before, after.conditions, _now())})
@@ -525,13 +553,18 @@ class Reconciler:
             if not error.not_found:
                 self._metrics.api_errors.labels("status").inc()
                 _log.warning("status of %s %s/%s was not written: %s", held.ref.kind, *held.key, error)
-                asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._mark_again, _user(held))
+                self._try_again(_user(held))
             return False
         self._metrics.status_writes.inc()
         return True
 
+    def _try_again(self, user: ObjectKey) -> None:
+        asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._mark_again, user)
+
     def _mark_again(self, user: ObjectKey) -> None:
-        self._status.mark(user, 0.0)
+        kind, key = user
+        if key in (self._store.pools if kind == "WorkerPool" else self._store.brokers):
+            self._status.mark(user, 0.0)
 
     def _announce(self, ref: ObjectRef, before: tuple[Condition, ...], after: tuple[Condition, ...]) -> None:
         """One event when the object's main condition turns bad, changes its reason while bad, or turns good again."""
@@ -539,9 +572,9 @@ class Reconciler:
         if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
             return
         if new.status == "False":
-            self._events.record(ref, "Warning", new.reason, new.message)
+            self._events.state(ref, "Warning", new.reason, new.message)
         elif new.status == "True" and old is not None and old.status == "False":
-            self._events.record(ref, "Normal", "Recovered", f"{old.reason} is over: {new.message}")
+            self._events.state(ref, "Normal", "Recovered", f"{old.reason} is over: {new.message}")
 
     def samples(self) -> Iterable[PoolSample]:
         """What metrics show of each pool; only of one who acts, so that two replicas do not contradict each other."""
@@ -592,8 +625,9 @@ def _secret_names(spec: BrokerSpec | None) -> set[str]:
     return {selector.name for selector in spec.secrets} if spec is not None else set()
 
 
-def _reason(health: Health) -> tuple[str, str] | None:
-    return (health.error.reason, health.error.message) if health.error else None
+def _gist(health: Health) -> tuple[object, ...]:
+    """What a QueueBroker's status tells of it, the latency apart."""
+    return (health.error and (health.error.reason, health.error.message), health.server, health.queues)
 
 
 def _main(conditions: tuple[Condition, ...]) -> Condition | None:

@@ -8,7 +8,9 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from workerpool_operator.api import Depth, Unreadable
@@ -32,11 +34,13 @@ class Health:
         error: None when it could be read.
         server: what the server said of itself.
         latency: seconds that the read took.
+        queues: how many queues were asked for.
     """
 
     error: BrokerError | None
     server: ServerInfo | None
     latency: float
+    queues: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,8 @@ class Sampler:
     ) -> None:
         self.endpoint = endpoint
         self.finished_at = clock()
-        self._reader: Reader = open_reader(endpoint, timeout)
+        self._timeout = timeout
+        self._reader: Reader | None = None
         self._callbacks = callbacks
         self._metrics = metrics
         self._interval = interval
@@ -89,17 +94,25 @@ class Sampler:
         if not subscribers:
             self._wanted.pop(layout, None)
 
-    @property
-    def queues(self) -> int:
-        """How many queues are read."""
-        return len(self._wanted)
+    def subscribers(self) -> Iterator[Subscriber]:
+        """Whom its queues are read for."""
+        for subscribers in self._wanted.values():
+            yield from subscribers
+
+    def stop(self) -> None:
+        """Tell nobody anything any more."""
+        self._task.cancel()
 
     async def close(self) -> None:
-        """Stop reading and let go of the connection."""
-        self._task.cancel()
+        """Let go of the connection, once stopped."""
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
-        await self._reader.close()
+        await self._close_reader()
+
+    async def _close_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.close()
 
     async def _run(self) -> None:
         due = self._clock()
@@ -130,19 +143,38 @@ class Sampler:
         layouts = list(self._wanted)
         started = self._clock()
         error: BrokerError | None = None
+        results: list[Result] = []
         try:
-            results: list[Result] = await self._reader.read(layouts)
+            if self._reader is None:
+                self._reader = open_reader(self.endpoint, self._timeout)
+            results = await self._reader.read(layouts)
             self._failures = 0
         except BrokerError as failure:
             error = failure
+        except Exception as defect:  # noqa: BLE001 - what one reader does wrong must not end the reading for ever
+            error = self._defective(defect)
+            # Half an answer may be on its way.
+            await self._close_reader()
+        if error is not None:
             self._failures += 1
-            results = [failure.as_reading()] * len(layouts)
+            results = [error.as_reading()] * len(layouts)
         latency = self._clock() - started
         self._metrics.read(self.endpoint.address(), latency, lag, error.reason if error else None)
         if error is not None and self._failures == 1:
             _log.warning("%s", error)
         self._deliver(layouts, results)
-        self._callbacks.on_health(self.endpoint, Health(error, self._reader.server, latency))
+        server = self._reader.server if self._reader is not None else None
+        self._callbacks.on_health(self.endpoint, Health(error, server, latency, len(layouts)))
+
+    def _defective(self, defect: Exception) -> BrokerError:
+        """Tell of a defect by where it was met: the words of the error may hold a URL with its password."""
+        if not self._failures:
+            where = "".join(traceback.format_tb(defect.__traceback__))
+            _log.error("%s while reading %s\n%s", type(defect).__name__, self.endpoint.address(), where)
+        return BrokerError(
+            "InternalError",
+            f"{self.endpoint.address()} could not be read: {type(defect).__name__}; the operator's log says where",
+        )
 
     def _deliver(self, layouts: list[Layout], results: list[Result]) -> None:
         changed: list[tuple[Subscriber, Result]] = []
@@ -165,6 +197,7 @@ class Samplers:
         self._metrics = metrics
         self._samplers: dict[Endpoint, Sampler] = {}
         self._users: dict[Endpoint, set[object]] = {}
+        self._addresses: Counter[str] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
 
     def hold(self, endpoint: Endpoint, user: object) -> Sampler:
@@ -172,6 +205,7 @@ class Samplers:
         if endpoint not in self._samplers:
             self._samplers[endpoint] = self._open(endpoint)
             self._users[endpoint] = set()
+            self._addresses[endpoint.address()] += 1
         self._users[endpoint].add(user)
         return self._samplers[endpoint]
 
@@ -199,11 +233,14 @@ class Samplers:
             self._close(sampler)
         self._samplers.clear()
         self._users.clear()
-        await asyncio.gather(*self._closing)
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     def _close(self, sampler: Sampler) -> None:
+        sampler.stop()
         address = sampler.endpoint.address()
-        if all(other.address() != address for other in self._samplers if other != sampler.endpoint):
+        self._addresses[address] -= 1
+        if not self._addresses[address]:
+            del self._addresses[address]
             self._metrics.forget(address)
         task = asyncio.create_task(sampler.close())
         self._closing.add(task)

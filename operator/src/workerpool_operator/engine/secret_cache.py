@@ -11,10 +11,11 @@ from collections.abc import Callable
 from workerpool_operator.api import Unreadable
 from workerpool_operator.cluster import ApiError, SecretReader
 from workerpool_operator.engine.bindings import SecretValues
-from workerpool_operator.engine.store import Key
+from workerpool_operator.engine.store import Key, ObjectKey
 
 _log = logging.getLogger(__name__)
 _READS_PER_SECOND = 50.0
+_READS_AT_ONCE = 16
 
 
 class SecretCache:
@@ -25,24 +26,31 @@ class SecretCache:
         self._on_change = on_change
         self._interval = interval
         self._values: dict[Key, SecretValues | None] = {}
-        self._users: dict[Key, set[object]] = {}
+        self._users: dict[Key, set[ObjectKey]] = {}
+        self._held: dict[ObjectKey, frozenset[Key]] = {}
         self._urgent: dict[Key, None] = {}
         self._wake = asyncio.Event()
+        self._reads = asyncio.Semaphore(_READS_AT_ONCE)
 
-    def hold(self, secret: Key, user: object) -> None:
-        """Keep this Secret read for the user."""
-        self._users.setdefault(secret, set()).add(user)
-        if secret not in self._values:
-            self._values[secret] = None
-            self.refresh(secret)
-
-    def release_all(self, user: object, *, but: frozenset[Key] = frozenset()) -> None:
-        """The user needs no Secrets any more but these."""
-        for secret in [key for key, users in self._users.items() if user in users and key not in but]:
+    def hold(self, user: ObjectKey, needed: frozenset[Key]) -> None:
+        """Keep these Secrets read for the user, and no others."""
+        before = self._held.pop(user, frozenset())
+        if needed:
+            self._held[user] = needed
+        for secret in needed - before:
+            self._users.setdefault(secret, set()).add(user)
+            if secret not in self._values:
+                self._values[secret] = None
+                self.refresh(secret)
+        for secret in before - needed:
             self._users[secret].discard(user)
             if not self._users[secret]:
                 del self._users[secret]
-                self._values.pop(secret, None)
+                del self._values[secret]
+
+    def users(self, secret: Key) -> tuple[ObjectKey, ...]:
+        """Who needs it."""
+        return tuple(self._users.get(secret, ()))
 
     def get(self, secret: Key) -> SecretValues | None:
         """Its values; None while it has not been read."""
@@ -58,9 +66,8 @@ class SecretCache:
         turn: list[Key] = []
         while True:
             self._wake.clear()
-            for secret in list(self._urgent):
-                del self._urgent[secret]
-                await self._read(secret)
+            urgent, self._urgent = self._urgent, {}
+            await asyncio.gather(*(self._read(secret) for secret in urgent))
             if not turn:
                 turn = list(self._values)
             if turn:
@@ -78,7 +85,8 @@ class SecretCache:
         namespace, name = secret
         values: SecretValues
         try:
-            values = await self._reader.read(namespace, name)
+            async with self._reads:
+                values = await self._reader.read(namespace, name)
         except ApiError as error:
             if error.not_found:
                 message = f"Secret {name} does not exist in namespace {namespace}; create it, or correct secretKeyRef"

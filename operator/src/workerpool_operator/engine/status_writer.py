@@ -7,10 +7,7 @@ calls of `write`, at most so many a second in all, and never two at once for the
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from workerpool_operator.api.meta import Kind
-from workerpool_operator.engine.store import Key
-
-ObjectKey = tuple[Kind, Key]
+from workerpool_operator.engine.store import ObjectKey
 
 # A slow API server is answered by a few calls at a time, not by one after the other.
 _WRITERS = 8

@@ -18,12 +18,14 @@ from workerpool_operator.api import (
     WorkerPoolSpec,
     WorkerPoolStatus,
 )
+from workerpool_operator.api.meta import Kind
 from workerpool_operator.brokers import Endpoint, Layout
 from workerpool_operator.cluster import ObjectRef, TargetKey
 from workerpool_operator.scaling import Decision, PoolMemory
 
 Key = tuple[str, str]
 """Namespace and name."""
+ObjectKey = tuple[Kind, Key]
 
 _K = TypeVar("_K")
 
@@ -50,6 +52,7 @@ class Pool:
 
     Attributes:
         ref: for events.
+        resource_version: of the object as it was last seen; what is older is not taken.
         spec: None when the object does not validate; then `invalid` says why.
         status: as it was last written or read.
         bindings: by queue name; an Unreadable where the queue cannot be resolved; None while that is not known yet.
@@ -60,6 +63,7 @@ class Pool:
 
     ref: ObjectRef
     generation: int
+    resource_version: int
     created: str
     spec: WorkerPoolSpec | None
     invalid: str = ""
@@ -105,6 +109,7 @@ class Broker:
 
     ref: ObjectRef
     generation: int
+    resource_version: int
     spec: BrokerSpec | None
     invalid: str = ""
     status: QueueBrokerStatus = field(default_factory=QueueBrokerStatus)

@@ -43,6 +43,10 @@ class RedisListLayout:
         """What the Lua function gets besides the time in milliseconds."""
         return self.key, companion_prefix(self.key)
 
+    def key_patterns(self) -> str:
+        """The keys that it reads, as ACL rules."""
+        return f"~{self.key} ~{companion_prefix(self.key)}:*"
+
     def depth(self, answer: list[int]) -> Depth:
         """The depth out of the Lua function's answer, in which -1 stands for unknown."""
         waiting, in_flight, delayed = (None if count < 0 else count for count in answer)

@@ -46,12 +46,14 @@ bench-latency: $(STAMP) packages ## enqueue to spec.replicas seen by a watch
 generate: $(STAMP) ## write crds/ and the chart's copy from api/
 	$(BIN)/python -m workerpool_operator crds --write
 
-LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header --quiet --upgrade
 lock: $(STAMP) ## pin the dependencies again
 	$(BIN)/pip install --quiet uv
-	$(BIN)/$(LOCK) --extra operator -o requirements/operator.txt
-	$(BIN)/$(LOCK) --extra worker -o requirements/worker.txt
-	$(BIN)/$(LOCK) --extra operator --extra worker --extra test -o requirements/test.txt
+	$(BIN)/$(LOCK) pyproject.toml --extra operator -o requirements/operator.txt
+	$(BIN)/$(LOCK) pyproject.toml --extra worker -o requirements/worker.txt
+	$(BIN)/$(LOCK) pyproject.toml --extra operator --extra worker --extra test -o requirements/test.txt
+	@# What builds pyvips, which comes as sources only.
+	printf 'cffi\npkgconfig\nsetuptools\n' | $(BIN)/$(LOCK) - -o requirements/build.txt
 
 .PHONY: help setup format check packages test demo demo-down bench-latency generate lock

@@ -7,11 +7,18 @@ from uuid import uuid4
 import pytest
 
 from tests.chart.rendering import CHART, ROOT
-from tests.cluster import Cluster, ClusterError
+from tests.cluster import Cluster, ClusterError, with_node
 
 pytestmark = [pytest.mark.pods, pytest.mark.timeout(900)]
 
 NAME = "workerpool-operator"
+
+
+@pytest.fixture(scope="module")
+def pod_cluster() -> Iterator[Cluster]:
+    """A cluster of our own: one release may own the CRDs, and other tests install theirs in the shared one."""
+    with with_node() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +30,7 @@ def installed(pod_cluster: Cluster) -> Iterator[str]:
     pod_cluster.kubectl("create", "namespace", namespace)
     pod_cluster.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     values = f"image.repository={repository},image.tag={tag},leaderElection.leaseName=scaler,settings.logFormat=text"
-    words = ("--namespace", namespace, "--set", values, "--take-ownership", "--wait", "--timeout", "120s")
+    words = ("--namespace", namespace, "--set", values, "--wait", "--timeout", "120s")
     try:
         pod_cluster.helm("install", NAME, str(CHART), *words)
     except ClusterError as error:

@@ -104,7 +104,7 @@ def _watch(name: str) -> None:
         "import select, subprocess, sys; select.select([int(sys.argv[1])], [], []); "
         "sys.exit(subprocess.call(sys.argv[2:]))"
     )
-    subprocess.Popen(
+    watcher = subprocess.Popen(
         [sys.executable, "-c", script, str(owner), *delete, "--kubeconfig", str(kubeconfig)],
         pass_fds=[owner],
         start_new_session=True,
@@ -112,4 +112,5 @@ def _watch(name: str) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    watcher.returncode = 0  # it is to outlive this process
     os.close(owner)

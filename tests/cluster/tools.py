@@ -1,7 +1,7 @@
 """The programs that clusters are made of, built from Go modules whose go.mod and go.sum pin them.
 
 A tool's name comes in, the path of its binary goes out: from the cache, or built into it. Each group of tools
-in `tools/` is a Go module of its own, because their dependencies do not agree with each other.
+in `modules/` is a Go module of its own, because their dependencies do not agree with each other.
 """
 
 import os
@@ -18,7 +18,7 @@ from tests.cluster.cache import artefacts, digest
 from tests.cluster.commands import run, run_long
 from tests.cluster.errors import ClusterError
 
-MODULES = Path(__file__).parent / "tools"
+MODULES = Path(__file__).parent / "modules"
 GO_WHEEL = MODULES / "go.txt"
 GO_MINIMUM = (1, 25)
 

@@ -31,6 +31,7 @@ class OperatorProcess:
             environment[f"WORKERPOOL_{name.upper()}"] = str(value)
         self._environment = environment | {"KUBECONFIG": str(kubeconfig)}
         self._process: subprocess.Popen[bytes] | None = None
+        self._printed_before = 0
 
     def __enter__(self) -> Self:
         try:
@@ -45,6 +46,7 @@ class OperatorProcess:
 
     def start(self, *, timeout: float = 30) -> None:
         """Start the process and wait until /readyz says so."""
+        self._printed_before = len(self.log)
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [*_dies_with_parent(), sys.executable, "-m", "workerpool_operator", "run"],
@@ -56,6 +58,11 @@ class OperatorProcess:
                 start_new_session=True,
             )
         wait_until(self._ready, seconds=timeout, what=f"the operator is ready; its log:\n{self.log}")
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -71,7 +78,7 @@ class OperatorProcess:
     @property
     def port(self) -> int | None:
         """Of its HTTP server; None before it serves."""
-        found = re.findall(r"on port (\d+)", self.log)
+        found = re.findall(r"on port (\d+)", self.log[self._printed_before :])
         return int(found[-1]) if found else None
 
     def get(self, path: str) -> str:
@@ -97,7 +104,7 @@ class OperatorProcess:
 
     def close(self) -> None:
         """End the process, whatever its state, and remove its folder."""
-        if self._process is not None and self._process.poll() is None:
+        if self.running:
             self.kill()
         self._folder.cleanup()
 

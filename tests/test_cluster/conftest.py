@@ -8,7 +8,7 @@ import pytest
 from tests.cluster import Cluster
 from tests.cluster.doctor import missing_for_native
 
-collect_ignore = ["test_native.py"] if missing_for_native() else []
+collect_ignore = ["test_images.py", "test_native.py"] if missing_for_native() else []
 
 
 @pytest.fixture

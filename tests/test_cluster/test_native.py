@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import Cluster, ClusterError, choice, control_plane, down, find, up, with_node
-from tests.cluster.commands import run
 from tests.cluster.native import control_plane as programs
 from tests.cluster.native.cluster import random_name
 from tests.cluster.native.state import State, start_time, sweep
@@ -145,10 +144,14 @@ def namespace_of(name: str) -> list[int]:
     """All processes of a cluster's process namespace."""
     keeper = State(name).keeper_pid()
     assert keeper
-    outer = int(run("pgrep", "-P", str(keeper)))
-    inner = int(run("pgrep", "-P", str(outer)))
-    namespace = Path(f"/proc/{inner}/ns/pid").readlink()
-    return [pid for pid in pids() if reads(f"/proc/{pid}/ns/pid") == str(namespace)]
+    # Those that `unshare`, the keeper's child, starts are in a namespace of their own.
+    namespace = reads(f"/proc/{child_of(keeper)}/ns/pid_for_children")
+    return [pid for pid in pids() if reads(f"/proc/{pid}/ns/pid") == namespace]
+
+
+def child_of(parent: int) -> int:
+    (child,) = (pid for pid in pids() if f"\nPPid:\t{parent}\n" in text(f"/proc/{pid}/status"))
+    return child
 
 
 def traces(name: str) -> list[str]:
@@ -175,8 +178,12 @@ def pids() -> list[int]:
 
 
 def command_line(pid: int) -> str:
+    return text(f"/proc/{pid}/cmdline").replace("\0", " ")
+
+
+def text(path: str) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
+        return Path(path).read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return ""
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from tests.cluster.cache import artefacts, cache_dir, digest
-from tests.cluster.commands import run_long
+from tests.cluster.commands import run, run_long
 from tests.cluster.context import context_digest, ignore_file
 from tests.cluster.native import machine
 
@@ -31,7 +31,7 @@ Acquire::Languages "none";
 APT::AutoRemove::SuggestsImportant "false";
 """
 KEPT_ARCHIVES = 6
-UNUSED_SECONDS = 3600
+UNUSED_SECONDS = 600
 MOST_LAYERS = 200
 OWN_MOUNTS = ("unshare", "--mount", "--propagation=private", "sh", "-ec")
 POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}'
@@ -65,6 +65,8 @@ def _forget_old(home: Path) -> None:
 
 def _build(tag: str, dockerfile: Path, context: Path, archive: Path) -> None:
     """Builds into `archive`; the caller holds the lock of all images."""
+    # Only a build that failed or was killed leaves a working container behind.
+    run(*_in_own_mounts(["rm", "--all"]), env=_environment())
     _provide_base(archive.parent)
     options = machine.write(archive.parent / "machine", RELEASE)
     if ignore := ignore_file(dockerfile, context):
@@ -126,17 +128,20 @@ def _storage() -> Path:
 
 
 def _buildah(words: list[str], what: str, *, expected_seconds: int) -> None:
+    run_long(_in_own_mounts(words), what, expected_seconds=expected_seconds, env=_environment())
+
+
+def _in_own_mounts(words: list[str]) -> list[str]:
     storage = _storage()
     (storage / "run").mkdir(parents=True, exist_ok=True)
     policy = storage / "policy.json"
     policy.write_text(POLICY)
-    buildah = ["buildah", "--root", str(storage / "root"), "--runroot", str(storage / "run")]
-    script = 'mount -t tmpfs tmpfs "$1"; shift; exec "$@"'
-    signed = [words[0], "--signature-policy", str(policy), *words[1:]]
-    env = os.environ | {"STORAGE_DRIVER": "overlay", "BUILDAH_ISOLATION": "chroot", "TMPDIR": str(storage)}
-    run_long(
-        [*OWN_MOUNTS, script, "sh", str(storage / "run"), *buildah, *signed],
-        what,
-        expected_seconds=expected_seconds,
-        env=env,
-    )
+    buildah = ["buildah", "--root", str(storage / "root"), "--runroot", str(storage / "run"), words[0]]
+    if words[0] != "rm":
+        buildah += ["--signature-policy", str(policy)]
+    buildah += words[1:]
+    return [*OWN_MOUNTS, 'mount -t tmpfs tmpfs "$1"; shift; exec "$@"', "sh", str(storage / "run"), *buildah]
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"STORAGE_DRIVER": "overlay", "BUILDAH_ISOLATION": "chroot", "TMPDIR": str(_storage())}

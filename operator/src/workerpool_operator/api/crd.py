@@ -19,7 +19,9 @@ from workerpool_operator.api.workerpool import WorkerPoolSpec, WorkerPoolStatus
 Schema = dict[str, Any]
 
 _HEADER: Final = "# Generated from operator/src/workerpool_operator/api by `make generate`; edit the models instead.\n"
-_DROPPED: Final = frozenset({"title", "additionalProperties", "$defs", "const"})
+_DROPPED: Final = frozenset({"title", "additionalProperties", "$defs"})
+# Values of users, not schemas.
+_LITERAL: Final = frozenset({"default", "enum", "example"})
 
 
 def _column(name: str, type_: str, path: str, description: str, *, priority: int = 0) -> Schema:
@@ -87,6 +89,12 @@ def _structural(node: Any, definitions: Mapping[str, Schema]) -> Any:  # noqa: A
             schema[key] = {name: _structural(child, definitions) for name, child in value.items()}
         elif key == "description":
             schema[key] = " ".join(value.split())
+        elif key in _LITERAL:
+            schema[key] = value
+        elif key == "const":
+            schema["enum"] = [value]
+        elif key == "additionalProperties" and isinstance(value, dict):
+            schema[key] = _structural(value, definitions)
         elif key not in _DROPPED:
             schema[key] = _structural(value, definitions)
     return schema

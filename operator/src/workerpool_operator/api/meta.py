@@ -14,6 +14,9 @@ VERSION: Final = "v1alpha1"
 Kind = Literal["WorkerPool", "QueueBroker"]
 PLURALS: Final[dict[Kind, str]] = {"WorkerPool": "workerpools", "QueueBroker": "queuebrokers"}
 
+# RFC 1123 names, as the API server checks them. Names become part of paths: a slash would lead elsewhere.
+NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+
 
 class SpecModel(BaseModel):
     """A part of a spec: camelCase outside, frozen, unknown fields refused."""

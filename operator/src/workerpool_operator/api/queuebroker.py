@@ -9,18 +9,15 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from workerpool_operator.api.conditions import Condition
-from workerpool_operator.api.meta import SpecModel, StatusModel, cel
+from workerpool_operator.api.meta import NAME_PATTERN, SpecModel, StatusModel, cel
 
 _URL_LENGTH = 2048
-
-# RFC 1123 names, as the API server checks them for Secrets.
-_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 
 
 class SecretKeySelector(SpecModel):
     """One key of a Secret in the same namespace."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253, pattern=_NAME_PATTERN, description="Name of the Secret.")]
+    name: Annotated[str, Field(min_length=1, max_length=253, pattern=NAME_PATTERN, description="Name of the Secret.")]
     key: Annotated[str, Field(min_length=1, max_length=253, description="Key within the Secret's data.")]
 
 

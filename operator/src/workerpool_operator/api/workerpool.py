@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from workerpool_operator.api.conditions import Condition
-from workerpool_operator.api.meta import SpecModel, StatusModel, cel
+from workerpool_operator.api.meta import NAME_PATTERN, SpecModel, StatusModel, cel
 from workerpool_operator.api.queuebroker import BrokerSpec
 
 _INT32 = {"format": "int32"}
@@ -24,11 +24,19 @@ BROKER_OF_KIND = "the broker must fit the kind of queue: redisList needs broker.
 class ScaleTargetRef(SpecModel):
     """An object with a scale subresource, in the namespace of the WorkerPool."""
 
-    api_version: Annotated[str, Field(min_length=1, max_length=253, description="API version of the target.")] = (
-        "apps/v1"
-    )
-    kind: Annotated[str, Field(min_length=1, max_length=63, description="Kind of the target.")] = "Deployment"
-    name: Annotated[str, Field(min_length=1, max_length=253, description="Name of the target.")]
+    api_version: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=253,
+            pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?v[a-z0-9]+$",
+            description="API version of the target.",
+        ),
+    ] = "apps/v1"
+    kind: Annotated[
+        str, Field(min_length=1, max_length=63, pattern="^[A-Za-z][A-Za-z0-9]*$", description="Kind of the target.")
+    ] = "Deployment"
+    name: Annotated[str, Field(min_length=1, max_length=253, pattern=NAME_PATTERN, description="Name of the target.")]
 
 
 class RedisList(SpecModel):
@@ -58,7 +66,9 @@ class RabbitMQQueue(SpecModel):
 class BrokerRef(SpecModel):
     """A QueueBroker of the same namespace."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253, description="Name of the QueueBroker.")]
+    name: Annotated[
+        str, Field(min_length=1, max_length=253, pattern=NAME_PATTERN, description="Name of the QueueBroker.")
+    ]
 
 
 class QueueSpec(SpecModel):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
-from pika.exceptions import AMQPError, ConnectionClosedByClient
+from pika.exceptions import AMQPConnectionError, AMQPError, ConnectionClosedByClient
 
 from workerpool_operator.brokers.endpoint import RabbitMQEndpoint
 
@@ -159,7 +159,8 @@ def _reject(future: asyncio.Future[Any], error: BaseException) -> None:
 
 
 def _as_amqp_error(error: BaseException | str) -> AMQPError:
-    return error if isinstance(error, AMQPError) else AMQPError(str(error))
+    """Pika passes errors of its own, of the system, and wrapped ones that are none of AMQPError."""
+    return error if isinstance(error, AMQPError) else AMQPConnectionError(error)
 
 
 def _text(value: object) -> str:

@@ -3,6 +3,7 @@
 Comes in: nothing. Goes out: the protocols `Endpoint`, `Layout` and `Reader`, and the one error of this room.
 """
 
+import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -34,6 +35,14 @@ class BrokerError(Exception):
 
 
 AUTHENTICATION_FAILED = "AuthenticationFailed"
+MEND = "see that it runs, that host and port are right, and that the network lets us through"
+
+
+def system_words(error: OSError) -> str:
+    """The system's own words for a failed connection: `Connection refused`."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 class Layout(Hashable, Protocol):

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import cast
 
+from pika.adapters.utils.connection_workflow import AMQPConnectionWorkflowFailed, AMQPConnectorPhaseErrorBase
 from pika.exceptions import (
     AMQPConnectionError,
     AMQPError,
@@ -20,7 +21,7 @@ from pika.exceptions import (
 
 from workerpool_operator.api import Depth, Unreadable
 from workerpool_operator.brokers.amqp import AmqpChannel, AmqpConnection
-from workerpool_operator.brokers.base import AUTHENTICATION_FAILED, BrokerError, Layout, ServerInfo
+from workerpool_operator.brokers.base import AUTHENTICATION_FAILED, MEND, BrokerError, Layout, ServerInfo, system_words
 from workerpool_operator.brokers.endpoint import LONGEST_NAME_BYTES, RabbitMQEndpoint
 from workerpool_operator.brokers.layouts.rabbitmq_queue import RabbitMQQueueLayout
 from workerpool_operator.brokers.management import ManagementApi
@@ -28,6 +29,8 @@ from workerpool_operator.brokers.management import ManagementApi
 # A declare takes 0.25 ms in sequence; more channels than this make 10,000 queues no faster.
 _MOST_CHANNELS = 16
 _QUEUES_A_CHANNEL = 8
+# To the HTTP client 0 means no limit.
+_SHORTEST_CALL_SECONDS = 0.01
 
 
 class RabbitMQReader:
@@ -53,13 +56,15 @@ class RabbitMQReader:
             async with asyncio.timeout_at(deadline):
                 connection = await self._connected()
                 ready = await self._ready(connection, queues)
-        except (AMQPError, OSError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001
+            # Any: what is no RabbitMQ may answer anything, and the library then fails in any way.
             await self._drop()
             raise self._broker_error(error) from None
         # In flight is read after waiting: a job that is claimed in between counts twice, never not at all.
         if self._management is None or not queues:
             return [ready[queue] for queue in queues]
-        unacked = await self._management.unacknowledged(deadline - asyncio.get_running_loop().time())
+        left = deadline - asyncio.get_running_loop().time()
+        unacked = await self._management.unacknowledged(max(left, _SHORTEST_CALL_SECONDS))
         if isinstance(unacked, Unreadable):
             return [_without_in_flight(ready[queue], unacked) for queue in queues]
         return [_with_in_flight(ready[queue], unacked.get(queue)) for queue in queues]
@@ -146,16 +151,42 @@ class RabbitMQReader:
                     f"RabbitMQ at {address} refused the user or password; correct the URL or its Secret",
                 )
             case ProbableAccessDeniedError() | ConnectionClosedByBroker(reply_code=530):
-                return BrokerError(
-                    "VhostMissing",
-                    f"RabbitMQ at {address} has no vhost {self._endpoint.vhost}, or this user may not enter it",
-                )
+                return self._refused(str(error))
             case TimeoutError():
-                return BrokerError("Timeout", f"RabbitMQ at {address} did not answer within {self._timeout:g} s")
+                return BrokerError(
+                    "Timeout", f"RabbitMQ at {address} did not answer within {self._timeout:g} s; {MEND}"
+                )
             case AMQPConnectionError() | OSError():
-                return BrokerError("Unreachable", f"RabbitMQ at {address} cannot be reached")
-            case _:
+                return BrokerError("Unreachable", f"RabbitMQ at {address} cannot be reached{_cause(error)}; {MEND}")
+            case AMQPError():
                 return BrokerError("BrokerFailure", f"RabbitMQ at {address} broke off the connection")
+            case _:
+                message = f"what answers at {address} does not speak as RabbitMQ does; check host and port"
+                return BrokerError("BrokerFailure", message)
+
+    def _refused(self, text: str) -> BrokerError:
+        """Why we were let in by password and not into the virtual host. The server tells it in words only."""
+        address, vhost = self._endpoint.address(), self._endpoint.vhost
+        if "not found" in text:
+            return BrokerError("VhostMissing", f"RabbitMQ at {address} has no vhost {vhost}; create it, or correct it")
+        if "limit" in text:
+            return BrokerError("ConnectionLimit", f"RabbitMQ at {address} is at its limit of connections; raise it")
+        return BrokerError(
+            "PermissionDenied", f"RabbitMQ at {address} keeps this user out of vhost {vhost}; give it permissions there"
+        )
+
+
+def _cause(error: BaseException) -> str:
+    """Why a connection failed, which pika wraps several times over; empty where it does not tell."""
+    inner: object = error
+    while isinstance(inner, Exception) and not isinstance(inner, OSError):
+        if isinstance(inner, AMQPConnectionWorkflowFailed):
+            inner = inner.exceptions[-1]
+        elif isinstance(inner, AMQPConnectorPhaseErrorBase):
+            inner = inner.exception
+        else:
+            inner = next(iter(inner.args), None)
+    return f": {system_words(inner)}" if isinstance(inner, OSError) else ""
 
 
 def _with_in_flight(ready: Depth | Unreadable, unacknowledged: int | None) -> Depth | Unreadable:

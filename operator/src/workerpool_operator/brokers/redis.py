@@ -6,7 +6,6 @@ opened when needed, dropped after any failure of the whole call.
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Sequence
 from typing import Protocol, cast
 
@@ -16,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from workerpool_operator.api import Depth, Unreadable
-from workerpool_operator.brokers.base import AUTHENTICATION_FAILED, BrokerError, Layout, ServerInfo
+from workerpool_operator.brokers.base import AUTHENTICATION_FAILED, MEND, BrokerError, Layout, ServerInfo, system_words
 from workerpool_operator.brokers.endpoint import RedisEndpoint
 from workerpool_operator.brokers.layouts.redis_list import RedisListLayout
 
@@ -91,7 +90,7 @@ class RedisReader:
                 for first in range(0, max(1, len(redis_layouts)), _KEYS_A_CALL):
                     depths += await _evaluate(client, self._sha, redis_layouts[first : first + _KEYS_A_CALL])
                 return depths
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # Any: what is no Redis may answer anything, and the library then fails in any way.
             await self.close()
             raise self._broker_error(error) from None
@@ -130,9 +129,10 @@ class RedisReader:
             case exceptions.NoPermissionError():
                 return self._permission_denied()
             case TimeoutError() | exceptions.TimeoutError():
-                return BrokerError("Timeout", f"Redis at {address} did not answer within {self._timeout:g} s")
+                return BrokerError("Timeout", f"Redis at {address} did not answer within {self._timeout:g} s; {MEND}")
             case exceptions.ConnectionError() | OSError():
-                return BrokerError("Unreachable", f"Redis at {address} cannot be reached: {self._safe(_cause(error))}")
+                message = f"Redis at {address} cannot be reached: {self._safe(_cause(error))}; {MEND}"
+                return BrokerError("Unreachable", message)
             case exceptions.ResponseError() if _denied(str(error)):
                 return self._permission_denied()
             case exceptions.ResponseError() if "DB index" in str(error):
@@ -179,11 +179,9 @@ def _client(endpoint: RedisEndpoint, timeout: float) -> Redis:
 
 
 def _cause(error: Exception) -> str:
-    """The system's words for a failed connection, which redis-py wraps."""
-    cause = error.__cause__ or error.__context__ or error
-    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
-        return os.strerror(cause.errno)
-    return getattr(cause, "strerror", None) or str(error)
+    """Why a connection failed, which redis-py wraps."""
+    cause = error.__cause__ or error.__context__
+    return system_words(cause) if isinstance(cause, OSError) else str(error).rstrip(".")
 
 
 def _denied(text: str) -> bool:

@@ -28,9 +28,11 @@ def decide(spec: WorkerPoolSpec, memory: PoolMemory | None, observation: Observa
         return Decision(current, Reason.SUSPENDED, f"suspended at {current} replicas", None, held)
     demand = add_up(observation.readings)
     wanted, formula = backlog(spec.scaling.backlog, demand)
-    if demand.unreadable:
-        return _lower_bound(spec, demand, (wanted, formula), current, PoolMemory(kept))
     window = float(spec.behavior.scale_down.stabilization_window_seconds)
+    if demand.unreadable:
+        # What was wanted last is taken to be wanted still, so that a depth that comes back starts the window anew.
+        kept = remember(kept, max(wanted, kept[-1].replicas), now, window)
+        return _lower_bound(spec, demand, (wanted, formula), current, PoolMemory(kept))
     kept = remember(kept, wanted, now, window)
     return _known(spec, demand, (wanted, formula), current, kept, window)
 
@@ -44,6 +46,7 @@ def _lower_bound(
     why = demand.describe_unreadable()
     if floor > current:
         known = f"at least {demand.describe()}: {formula}" if wanted > spec.min_replicas else "minReplicas"
+        known += f", capped at maxReplicas {spec.max_replicas}" if wanted > spec.max_replicas else ""
         return Decision(
             floor, Reason.DEPTH_UNKNOWN, f"raised to {floor} ({known}); {why}", Reason.DEPTH_UNKNOWN, memory
         )
@@ -77,7 +80,7 @@ def _known(
             sentence += f", held at {busy} while {demand.in_flight} jobs are in flight"
 
     if replicas > spec.max_replicas:
-        replicas, limited_by, recheck_at = spec.max_replicas, Reason.AT_MAXIMUM, None
+        replicas, limited_by = spec.max_replicas, Reason.AT_MAXIMUM
         sentence += f", capped at maxReplicas {spec.max_replicas}"
     elif replicas < spec.min_replicas:
         replicas, limited_by, recheck_at = spec.min_replicas, Reason.AT_MINIMUM, None

@@ -14,7 +14,7 @@ def remember(kept: tuple[Recommendation, ...], replicas: int, now: float, window
     than the new one can never be the highest again, so it is dropped: the rest falls in replicas and rises in time.
     """
     held = (*kept[:-1], Recommendation(now, kept[-1].replicas)) if kept else ()
-    recent = (old for old in held if old.until > now - window and old.replicas > replicas)
+    recent = (old for old in held if old.until + window > now and old.replicas > replicas)
     return (*recent, Recommendation(now, replicas))
 
 

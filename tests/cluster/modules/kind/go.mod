@@ -1,4 +1,4 @@
-module workerpool.dev/tests/cluster/tools/kind
+module workerpool.dev/tests/cluster/modules/kind
 
 go 1.24.0
 

@@ -1,4 +1,4 @@
-module workerpool.dev/tests/cluster/tools/helm
+module workerpool.dev/tests/cluster/modules/helm
 
 go 1.24.0
 

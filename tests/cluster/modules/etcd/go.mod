@@ -1,4 +1,4 @@
-module workerpool.dev/tests/cluster/tools/etcd
+module workerpool.dev/tests/cluster/modules/etcd
 
 go 1.24.0
 

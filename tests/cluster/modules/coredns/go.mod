@@ -1,4 +1,4 @@
-module workerpool.dev/tests/cluster/tools/coredns
+module workerpool.dev/tests/cluster/modules/coredns
 
 go 1.25.0
 

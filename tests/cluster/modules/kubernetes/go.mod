@@ -1,4 +1,4 @@
-module workerpool.dev/tests/cluster/tools/kubernetes
+module workerpool.dev/tests/cluster/modules/kubernetes
 
 go 1.24.0
 

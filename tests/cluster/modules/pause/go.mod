@@ -1,0 +1,3 @@
+module workerpool.dev/tests/cluster/modules/pause
+
+go 1.24.0

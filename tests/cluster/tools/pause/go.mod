@@ -1,3 +1,0 @@
-module workerpool.dev/tests/cluster/tools/pause
-
-go 1.24.0

@@ -106,7 +106,7 @@ def _version(title: str, group: Group) -> str:
 
 def _go_build(title: str, group: Group, outputs: dict[str, Path]) -> None:
     """Builds tools of one group; each output is a folder that gets the binary of that name."""
-    flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", _ldflags(title, group)]
+    flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", _ldflags(title)]
     folder = next(iter(outputs.values())).parent / "bin"
     packages = [group.packages[name] for name in outputs]
     env = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"}
@@ -124,11 +124,15 @@ def _go_build(title: str, group: Group, outputs: dict[str, Path]) -> None:
         built.rename(output / name)
 
 
-def _ldflags(title: str, group: Group) -> str:
+def _ldflags(title: str) -> str:
+    """Linker flags; kubernetes tells its version, helm the version that `helm template` renders for."""
+    version = _version("kubernetes", GROUPS["kubernetes"])
+    major, minor, _ = version.removeprefix("v").split(".")
+    if title == "helm":
+        stamp = "-X helm.sh/helm/v3/pkg/chartutil.k8sVersion"
+        return f"-s -w {stamp}Major={major} {stamp}Minor={minor}"
     if title != "kubernetes":
         return "-s -w"
-    version = _version(title, group)
-    major, minor, _ = version.removeprefix("v").split(".")
     stamp = "-X k8s.io/component-base/version"
     return f"-s -w {stamp}.gitVersion={version} {stamp}.gitMajor={major} {stamp}.gitMinor={minor}"
 

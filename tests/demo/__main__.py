@@ -42,11 +42,10 @@ def _run(picture_path: Path) -> int:
     say(f"ready after {time.monotonic() - begun:.0f} s; enqueueing")
     works = workloads()
     expected = {work.pool: len(work.jobs) for work in works}
-    started = time.monotonic()
-    for work in works:
-        stage.enqueue(work)
     print(heading(), flush=True)
-    run = watch(stage, expected, started, _LIMIT_SECONDS, lambda line: print(line, flush=True))
+    started = time.monotonic()
+    with stage.enqueueing(works):
+        run = watch(stage, expected, started, _LIMIT_SECONDS, lambda line: print(line, flush=True))
     print()
     print("\n".join(summary(run, expected)))
     picture(run, picture_path)

@@ -5,6 +5,9 @@ In: what the machine has cached from before. Out: a `Stage` on which jobs can be
 
 import json
 import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +105,23 @@ class Stage:
             "exec", *interactive, "--namespace", NAMESPACE, where, "--", *command, input=stdin, timeout=timeout
         )
 
-    def enqueue(self, work: Workload) -> None:
-        """Put a pool's jobs into its queue, as any producer would."""
+    @contextmanager
+    def enqueueing(self, works: Iterable[Workload]) -> Iterator[None]:
+        """Put all jobs into their queues, side by side and while the block runs, as producers would.
+
+        Raises:
+            tests.cluster.ClusterError: at the end of the block, when a producer failed.
+        """
+        works = tuple(works)
+        with ThreadPoolExecutor(len(works)) as producers:
+            pending = [producers.submit(self._enqueue, work) for work in works]
+            yield
+            for producer in pending:
+                producer.result()
+
+    def _enqueue(self, work: Workload) -> None:
         command = f'WORKER_BROKER_URL="${work.broker_url}" workerpool-worker enqueue --queue {work.pool}'
-        self.exec("pod/producer", "sh", "-c", command, stdin="\n".join(work.jobs) + "\n")
+        self.exec("pod/producer", "sh", "-c", command, stdin="\n".join(work.jobs) + "\n", timeout=180)
 
     def results(self) -> dict[PoolName, int]:
         """How many results there are of each pool: files and mails."""

@@ -23,10 +23,8 @@ def test_pools_go_from_zero_through_all_jobs_and_back_to_zero(
     works = workloads()
     expected = {work.pool: len(work.jobs) for work in works}
     started = time.monotonic()
-    for work in works:
-        stage.enqueue(work)
-
-    run = watch(stage, expected, started, limit=420, tell=print)
+    with stage.enqueueing(works):
+        run = watch(stage, expected, started, limit=420, tell=print)
 
     print("\n".join(summary(run, expected)))
     assert run.done_at is not None, "some jobs were not done"

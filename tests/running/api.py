@@ -151,6 +151,8 @@ def holds_for(probe: Callable[[], bool], what: str, *, seconds: float) -> None:
         AssertionError: it did not.
     """
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while True:
         assert probe(), f"not for {seconds:g} s: {what}"
+        if time.monotonic() > end:
+            return
         time.sleep(0.05)

@@ -144,7 +144,9 @@ class SMTPServer:
         given = dialogue[-1]
         if not isinstance(given, LoginPassword) or self._login is None:
             return AuthResult(success=False, handled=False)
-        return AuthResult(success=(given.login.decode(), given.password.decode()) == self._login)
+        # "handled" would mean that the answer to the client was already given.
+        right = (given.login.decode(), given.password.decode()) == self._login
+        return AuthResult(success=right, handled=right)
 
 
 class _Controller(Controller):

@@ -90,6 +90,14 @@ def refusal(cluster_with_crds: Cluster) -> Callable[[Document], str]:
         pytest.param(_without("scaleTargetRef"), "spec.scaleTargetRef: Required value", id="no-target"),
         pytest.param(_pool(scaleTargetRef={"name": ""}), "spec.scaleTargetRef.name", id="target-without-name"),
         pytest.param(
+            _pool(scaleTargetRef={"name": "../../other/deployments/worker"}), "scaleTargetRef.name", id="target-path"
+        ),
+        pytest.param(
+            _pool(scaleTargetRef={"apiVersion": "apps/v1?x=", "name": "worker"}),
+            "scaleTargetRef.apiVersion",
+            id="target-version-path",
+        ),
+        pytest.param(
             _queue(rabbitmq={"queue": "q"}), "set exactly one kind of queue: redisList or rabbitmq", id="two-kinds"
         ),
         pytest.param(_queue(redisList=None), "set exactly one kind of queue", id="no-kind"),

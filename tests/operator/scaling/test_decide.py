@@ -113,7 +113,10 @@ def test_the_caps_hold_for_what_a_hand_has_set() -> None:
             pool(queues=2, at_most=3),
             seen(1, Depth(60, 0), lost(message="gone")),
             3,
-            "raised to 3 (at least 60 waiting + 0 in flight: ceil(60/50)*2 = 4, capped at maxReplicas 3); queue q1: gone",
+            (
+                "raised to 3 (at least 60 waiting + 0 in flight: ceil(60/50)*2 = 4, capped at maxReplicas 3); "
+                "queue q1: gone"
+            ),
         ),
         (pool(queues=2), seen(4, Depth(0, 0), lost()), 4, "held at 4 replicas; queue q1: the broker is away"),
         (

@@ -35,3 +35,8 @@ class Performer:
             max_attachment_bytes=self.max_attachment_bytes,
         )
         await job.perform(context)
+
+
+def names_in(folder: Path) -> list[str]:
+    """All names in a folder, hidden ones included, in order."""
+    return sorted(path.name for path in folder.iterdir())

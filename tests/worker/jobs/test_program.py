@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,11 @@ from workerpool_worker.errors import TemporaryError
 from workerpool_worker.jobs.program import run_program
 
 
-def alive(pid: int) -> bool:
+def ended(pid: int) -> bool:
     try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
+        return "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
     except OSError:
-        return False
+        return True
 
 
 async def test_output_errors_and_code_come_back() -> None:
@@ -35,16 +36,14 @@ async def test_a_timeout_ends_the_program_and_its_children(tmp_path: Path) -> No
             await run_program(["sh", "-c", script], limits=LIMITS)
     assert time.monotonic() - began < 5
     for name in ("child", "parent"):
-        pid = int((tmp_path / name).read_text())
-        eventually(lambda pid=pid: not alive(pid))
+        eventually(partial(ended, int((tmp_path / name).read_text())))
 
 
 async def test_a_child_that_keeps_the_output_open_is_ended_too(tmp_path: Path) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
             await run_program(["sh", "-c", f"sleep 1000 & echo $! > {tmp_path}/child"], limits=LIMITS)
-    pid = int((tmp_path / "child").read_text())
-    eventually(lambda: not alive(pid))
+    eventually(partial(ended, int((tmp_path / "child").read_text())))
 
 
 async def test_much_output_is_cut_and_not_kept() -> None:
@@ -61,9 +60,8 @@ async def test_the_environment_holds_nothing_of_ours(monkeypatch: pytest.MonkeyP
 
 
 async def test_a_missing_program_is_named() -> None:
-    finished_or_error = run_program(["no-such-program"], limits=LIMITS)
     with pytest.raises(TemporaryError, match="no-such-program"):
-        await finished_or_error
+        await run_program(["no-such-program"], limits=LIMITS)
 
 
 async def test_a_program_killed_from_outside_may_be_tried_again() -> None:

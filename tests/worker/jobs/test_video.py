@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pyvips
 
-from tests.worker.jobs.running import LIMITS, Performer
+from tests.worker.jobs.running import LIMITS, Performer, names_in
 from workerpool_worker.errors import PermanentError
 
 
@@ -24,6 +24,10 @@ def probe(path: Path) -> dict[str, Any]:
     )
     found: dict[str, Any] = json.loads(said.stdout)
     return found
+
+
+def ffmpeg(*arguments: str | Path) -> None:
+    subprocess.run(["ffmpeg", "-v", "error", *arguments], check=True)
 
 
 @pytest.fixture
@@ -64,9 +68,7 @@ async def test_a_video_becomes_mp4_with_h264_and_aac(
 
 
 async def test_a_video_without_sound_is_transcoded(perform: Performer, storage: Path) -> None:
-    subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", storage / "clip.mp4", "-an", "-c", "copy", storage / "mute.mp4"], check=True
-    )
+    ffmpeg("-i", storage / "clip.mp4", "-an", "-c", "copy", storage / "mute.mp4")
     await perform(kind="video.transcode", input="mute.mp4", output="out.mp4", preset="ultrafast")
     assert len(probe(storage / "out.mp4")["streams"]) == 1
 
@@ -97,7 +99,7 @@ async def test_names_that_look_like_options_or_protocols_are_files(perform: Perf
 async def test_a_job_done_again_replaces_its_output(perform: Performer, storage: Path) -> None:
     for _ in range(2):
         await perform(kind="video.thumbnail", input="clip.mkv", output="t.jpg")
-    assert sorted(path.name for path in storage.iterdir()) == ["clip.mkv", "clip.mp4", "t.jpg"]
+    assert names_in(storage) == ["clip.mkv", "clip.mp4", "t.jpg"]
 
 
 SECRET = "SECRET-CONTENT"
@@ -130,12 +132,12 @@ async def test_playlists_and_other_non_videos_are_refused_for_good(
     secret = tmp_path / "secret.ts"
     secret.write_text(SECRET)
     (storage / name).write_text(content.replace("{secret}", str(secret)))
-    before = sorted(path.name for path in storage.iterdir())
+    before = names_in(storage)
     with pytest.raises(PermanentError) as caught:
         await perform(kind="video.transcode", input=name, output="out.mp4")
     assert name in str(caught.value)
     assert SECRET not in str(caught.value)
-    assert sorted(path.name for path in storage.iterdir()) == before
+    assert names_in(storage) == before
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
@@ -148,9 +150,7 @@ async def test_a_truncated_video_is_refused_and_leaves_no_output(perform: Perfor
 
 
 async def test_sound_alone_is_no_video(perform: Performer, storage: Path) -> None:
-    subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", storage / "clip.mkv", "-vn", "-c:a", "aac", storage / "sound.mp4"], check=True
-    )
+    ffmpeg("-i", storage / "clip.mkv", "-vn", "-c:a", "aac", storage / "sound.mp4")
     with pytest.raises(PermanentError, match="no video"):
         await perform(kind="video.transcode", input="sound.mp4", output="out.mp4")
 

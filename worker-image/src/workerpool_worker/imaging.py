@@ -23,6 +23,8 @@ _WHITE = [255, 255, 255]
 _NOT_NOW_SIGNS = ("No space left on device", "Disk quota exceeded", "Input/output error", "Stale file handle")
 # Larger than any side: "shrink to this" then leaves the size, and does all the rest (upright, sRGB).
 _ANY_SIZE = 10_000_000
+# EXIF orientations from this one on lie on their side.
+_FIRST_TURNED = 5
 
 
 def main(order: dict[str, Any]) -> None:
@@ -47,15 +49,28 @@ def main(order: dict[str, Any]) -> None:
         raise ValueError(
             f"{header.width}x{header.height} pixels, at most {order['maxPixels']} are taken (WORKER_MAX_PIXELS)"
         )
+    made = _result_pixels(header, order)
+    if made > order["maxPixels"]:
+        raise ValueError(f"the result would have {made} pixels, at most {order['maxPixels']} are made")
     width, options = _fit(order)
     picture = pyvips.Image.thumbnail(order["source"], width, **options, fail_on="truncated", output_profile="srgb")
-    if picture.width * picture.height > order["maxPixels"]:
-        raise ValueError(
-            f"the result would have {picture.width}x{picture.height} pixels, at most {order['maxPixels']} are made"
-        )
     if order["format"] == "jpeg" and picture.hasalpha():
         picture = picture.flatten(background=_WHITE)
     _save(picture, order)
+
+
+def _result_pixels(header: pyvips.Image, order: dict[str, Any]) -> int:
+    """How large the result will be; libvips would make it before it tells."""
+    turned = bool(header.get_typeof("orientation")) and header.get("orientation") >= _FIRST_TURNED
+    width, height = (header.height, header.width) if turned else (header.width, header.height)
+    if order.get("fit") is None:
+        return int(width * height)
+    if order["fit"] != "inside":
+        return int(order["width"] * order["height"])
+    scale = min((order["width"] or _ANY_SIZE) / width, (order["height"] or _ANY_SIZE) / height)
+    if not order["enlarge"]:
+        scale = min(scale, 1)
+    return int(width * scale) * int(height * scale)
 
 
 def _fit(order: dict[str, Any]) -> tuple[int, dict[str, object]]:

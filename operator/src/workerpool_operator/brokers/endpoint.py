@@ -30,6 +30,8 @@ _REDIS_OPTIONS = frozenset({"db", "ssl_cert_reqs"})
 _AMQP_OPTIONS = frozenset({"heartbeat"})
 # AMQP's limit for the name of a virtual host and of a queue.
 LONGEST_NAME_BYTES = 255
+_LONGEST_HEARTBEAT = 65_535
+_MOST_DATABASES = 2**31 - 1
 _NO_HOST = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
@@ -183,11 +185,15 @@ def _is_host(host: str) -> bool:
     return _NO_HOST.search(host) is None
 
 
+def _is_number(text: str, most: int) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and int(text) <= most
+
+
 def _checked_redis(url: str) -> RedisEndpoint:
     endpoint = RedisEndpoint(_checked(url, REDIS_SCHEMES, REDIS_URL_MESSAGE, _REDIS_OPTIONS))
     # A client that takes an unreadable number for 0 would find every queue empty.
     number = _options(endpoint.url).get("db", urlsplit(endpoint.url).path.strip("/"))
-    if number and not (number.isascii() and number.isdecimal()):
+    if number and not _is_number(number, _MOST_DATABASES):
         raise _invalid("the URL's database is not a number", REDIS_URL_MESSAGE)
     if _options(endpoint.url).get("ssl_cert_reqs", "none") not in {"none", "required"}:
         raise _invalid("the URL's ssl_cert_reqs is neither none nor required", REDIS_URL_MESSAGE)
@@ -200,8 +206,7 @@ def _checked_amqp(url: str, vhost: str | None) -> RabbitMQEndpoint:
     vhost = vhost or unquote(parts.path.removeprefix("/")) or "/"
     if len(vhost.encode()) > LONGEST_NAME_BYTES:
         raise _invalid(f"the virtual host is longer than {LONGEST_NAME_BYTES} bytes", AMQP_URL_MESSAGE)
-    heartbeat = _options(url).get("heartbeat", "0")
-    if not (heartbeat.isascii() and heartbeat.isdecimal()):
+    if not _is_number(_options(url).get("heartbeat", "0"), _LONGEST_HEARTBEAT):
         raise _invalid("the URL's heartbeat is not a number of seconds", AMQP_URL_MESSAGE)
     return RabbitMQEndpoint(parts._replace(path=f"/{quote(vhost, safe='')}").geturl())
 

@@ -47,10 +47,14 @@ async def run_program(argv: Sequence[str], *, limits: Limits, descriptors: Seque
         TemporaryError: It cannot be started, or was killed from outside (as by the kernel for want of memory).
         PermanentError: It broke the limit on output size or processor time.
     """
+    program = shutil.which(argv[0])
+    if program is None:
+        raise TemporaryError(f"{argv[0]} is not on the PATH: install it in the image")
     try:
         process = await asyncio.create_subprocess_exec(
             *_dies_with_us(),
-            *argv,
+            program,
+            *argv[1:],
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -64,14 +68,17 @@ async def run_program(argv: Sequence[str], *, limits: Limits, descriptors: Seque
             },
         )
     except OSError as error:
-        raise TemporaryError(f"{argv[0]} cannot be started: {error.strerror}: install it in the image") from error
+        raise TemporaryError(f"{argv[0]} cannot be started: {error.strerror}") from error
+    ended = False
     try:
         _limit(process.pid, limits)
         assert process.stdout is not None  # noqa: S101 - they are pipes
         assert process.stderr is not None  # noqa: S101
         output, errors, code = await asyncio.gather(_tail(process.stdout), _tail(process.stderr), process.wait())
+        ended = True
     finally:
-        if process.returncode is None:
+        if not ended:
+            # The program may have ended and left children that hold its output open: the group is still there.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()

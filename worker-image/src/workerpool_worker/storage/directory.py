@@ -22,7 +22,7 @@ from workerpool_worker.errors import PermanentError, TemporaryError
 from workerpool_worker.storage.base import Source, Target
 
 UNFINISHED = ".workerpool"
-_WRONG_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EINVAL)
+_WRONG_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.EEXIST)
 
 
 class DirectoryStorage:

@@ -19,7 +19,7 @@ from tests.running.space import Space
 ROOT = Path(__file__).resolve().parents[2]
 
 StartOperator = Callable[..., OperatorProcess]
-"""Starts an operator for the namespace of the test; takes settings by name, and `kubeconfig`."""
+"""Starts an operator for the namespace of the test; takes settings by name, `kubeconfig` and `until_ready`."""
 
 
 @pytest.fixture(scope="session")
@@ -76,8 +76,13 @@ def start_operator(
         shared_operator.stop()
     with ExitStack() as operators:
 
-        def start(kubeconfig: Path = cluster_with_crds.kubeconfig, **settings: str | float) -> OperatorProcess:
+        def start(
+            kubeconfig: Path = cluster_with_crds.kubeconfig, *, until_ready: bool = True, **settings: str | float
+        ) -> OperatorProcess:
             restricted = {"namespaces": namespace, "lease_name": namespace} | settings
-            return operators.enter_context(OperatorProcess(kubeconfig, **restricted))
+            operator = OperatorProcess(kubeconfig, **restricted)
+            operators.callback(operator.close)
+            operator.start(until_ready=until_ready)
+            return operator
 
         yield start

@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
-from tests.servers.process import wait_until
+from tests.servers.process import ServerError, wait_until
 
 
 class OperatorProcess:
@@ -44,8 +44,8 @@ class OperatorProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def start(self, *, timeout: float = 30) -> None:
-        """Start the process and wait until /readyz says so."""
+    def start(self, *, timeout: float = 30, until_ready: bool = True) -> None:
+        """Start the process and wait until /readyz says so (or, without `until_ready`, until it serves)."""
         self._printed_before = len(self.log)
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
@@ -57,7 +57,10 @@ class OperatorProcess:
                 # Ctrl-C in the terminal ends the tests, and those end the operator in order.
                 start_new_session=True,
             )
-        wait_until(self._ready, seconds=timeout, what=f"the operator is ready; its log:\n{self.log}")
+        try:
+            wait_until(self._ready if until_ready else self._serves, seconds=timeout, what="the operator is ready")
+        except ServerError as error:
+            raise ServerError(f"{error}; its log:\n{self.log}") from None
 
     @property
     def running(self) -> bool:
@@ -108,11 +111,13 @@ class OperatorProcess:
             self.kill()
         self._folder.cleanup()
 
+    def _serves(self) -> bool:
+        if not self.running:
+            raise ServerError("the operator ended at start")
+        return self.port is not None
+
     def _ready(self) -> bool:
-        assert self._process is not None
-        if self._process.poll() is not None:
-            raise RuntimeError(f"the operator ended at start:\n{self.log}")
-        if self.port is None:
+        if not self._serves():
             return False
         try:
             self.get("/readyz")

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from tests.servers.process import free_port
+from tests.servers.smtp import SMTPServer
 
 COMMAND = (sys.executable, "-m", "workerpool_worker")
 
 
 class StartWorker(Protocol):
-    def __call__(self, url: str, queue: str = "jobs", **settings: object) -> WorkerProcess: ...
+    def __call__(self, url: str, queue: str = "jobs", **settings: Any) -> WorkerProcess: ...
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 20, every: float = 0.03) -> Any:
@@ -31,6 +32,19 @@ def eventually(condition: Callable[[], Any], seconds: float = 20, every: float =
             return value
         assert time.monotonic() < end, f"not within {seconds} s"
         time.sleep(every)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, waited for or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")
+    except OSError:
+        return True
+
+
+def has_attempts(server: SMTPServer, count: int) -> bool:
+    """Whether so many mails have come to their end at a server."""
+    return server.attempts >= count
 
 
 class WorkerProcess:
@@ -105,7 +119,7 @@ class Workers:
         for worker in self._started:
             worker.kill()
 
-    def start(self, url: str, queue: str = "jobs", **settings: object) -> WorkerProcess:
+    def start(self, url: str, queue: str = "jobs", **settings: Any) -> WorkerProcess:
         defaults: dict[str, object] = {
             "broker_url": url,
             "queue": queue,

@@ -6,13 +6,15 @@ import json
 import signal
 import urllib.error
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pika
 import pytest
 
 from tests.servers.rabbitmq import RabbitMQServer
 from tests.servers.smtp import SMTPServer
-from tests.worker.harness import StartWorker, WorkerProcess, eventually, mail, run_command
+from tests.worker.harness import StartWorker, WorkerProcess, eventually, has_attempts, mail, run_command
 
 pytestmark = pytest.mark.servers
 
@@ -26,7 +28,7 @@ def url(rabbitmq_server: RabbitMQServer, rabbitmq_vhost: str) -> str:
 
 @pytest.fixture
 def start(url: str, smtp_server: SMTPServer, start_worker: StartWorker) -> Start:
-    def started(**settings: object) -> WorkerProcess:
+    def started(**settings: Any) -> WorkerProcess:
         return start_worker(url, smtp_url=smtp_server.url, smtp_from="worker@example.test", **settings)
 
     return started
@@ -78,9 +80,9 @@ def test_a_killed_workers_job_comes_back_and_is_done(url: str, smtp_server: SMTP
 def test_workers_killed_at_any_moment_lose_no_job(url: str, smtp_server: SMTPServer, start: Start) -> None:
     push(url, *(mail(number) for number in range(150)))
     for _ in range(3):
-        before = smtp_server.attempts
+        enough = partial(has_attempts, smtp_server, smtp_server.attempts + 10)
         worker = start(concurrency=4, max_attempts=20)
-        eventually(lambda before=before: smtp_server.attempts > before + 10)
+        eventually(enough)
         worker.kill()
     start(concurrency=4, max_attempts=20)
     everything = {f"mail {number}" for number in range(150)}

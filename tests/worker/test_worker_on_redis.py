@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 
 from tests.servers.redis import RedisServer
 from tests.servers.smtp import SMTPServer
-from tests.worker.harness import StartWorker, eventually, mail, run_command
+from tests.worker.harness import StartWorker, eventually, has_attempts, is_gone, mail, run_command
 from tests.worker.jobs.test_video import probe
 
 pytestmark = pytest.mark.servers
@@ -36,7 +39,7 @@ def dead(client: Any) -> list[dict[str, Any]]:
     return [json.loads(letter) for letter in client.lrange("{jobs}:dead", 0, -1)]
 
 
-def mail_settings(smtp: SMTPServer) -> dict[str, object]:
+def mail_settings(smtp: SMTPServer) -> dict[str, Any]:
     return {"smtp_url": smtp.url, "smtp_from": "worker@example.test"}
 
 
@@ -165,8 +168,7 @@ def test_workers_killed_at_any_moment_lose_no_job(
     settings = {**mail_settings(smtp_server), "lease": 0.5, "concurrency": 4, "max_attempts": 20}
     for _ in range(4):
         worker = start_worker(redis_server.url, **settings)
-        before = smtp_server.attempts
-        eventually(lambda before=before: smtp_server.attempts > before + 10)
+        eventually(partial(has_attempts, smtp_server, smtp_server.attempts + 10))
         worker.kill()
     start_worker(redis_server.url, **settings)
     eventually(lambda: is_drained(client), seconds=30)
@@ -181,7 +183,7 @@ def test_ffmpeg_dies_with_a_killed_worker_and_leaves_no_half_file(
     worker = start_worker(redis_server.url, path=slow_ffmpeg.folder)
     slow_ffmpeg.wait_until_running()
     worker.kill()
-    eventually(slow_ffmpeg.is_gone)
+    eventually(slow_ffmpeg.itself_is_gone)
     assert not (storage / "out.mp4").exists()
     second = start_worker(redis_server.url)
     second.wait_for("done")
@@ -195,7 +197,7 @@ def test_a_timeout_ends_ffmpeg_and_its_children(
     worker = start_worker(redis_server.url, path=slow_ffmpeg.folder, job_timeout=1, max_attempts=1)
     slow_ffmpeg.wait_until_running()
     worker.wait_for("dead")
-    eventually(slow_ffmpeg.is_gone)
+    eventually(slow_ffmpeg.with_child_is_gone)
     assert "not done within 1 s" in dead(client)[0]["reason"]
     assert sorted(path.name for path in storage.iterdir()) == ["clip.mkv"]
 
@@ -229,7 +231,7 @@ def test_a_drain_that_may_not_wait_gives_the_job_back_unharmed(
     smtp_server.hold()
     job = json.dumps(mail(id="m"))
     push(client, job)
-    timeout = {"drain_timeout": 0.3} if how == "drain timeout" else {}
+    timeout: dict[str, Any] = {"drain_timeout": 0.3} if how == "drain timeout" else {}
     worker = start_worker(redis_server.url, **timeout, **mail_settings(smtp_server))
     eventually(lambda: smtp_server.attempts == 1)
     worker.process.send_signal(signal.SIGTERM)
@@ -301,9 +303,11 @@ def test_no_secret_is_in_logs_metrics_or_dead_letters(
 
 
 @pytest.fixture
-def slow_ffmpeg(tmp_path: Path, storage: Path, media: Path) -> SlowFFmpeg:
+def slow_ffmpeg(tmp_path: Path, storage: Path, media: Path) -> Iterator[SlowFFmpeg]:
     shutil.copy(media / "clip.mkv", storage)
-    return SlowFFmpeg(tmp_path / "bin")
+    slow = SlowFFmpeg(tmp_path / "bin")
+    yield slow
+    slow.end()
 
 
 class SlowFFmpeg:
@@ -321,12 +325,16 @@ class SlowFFmpeg:
     def wait_until_running(self) -> None:
         eventually((self.folder / "pids").exists)
 
-    def is_gone(self) -> bool:
-        return all(self._is_gone(pid) for pid in (self.folder / "pids").read_text().split())
+    def itself_is_gone(self) -> bool:
+        return is_gone(self._pids()[0])
 
-    @staticmethod
-    def _is_gone(pid: str) -> bool:
-        try:
-            return "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
-        except OSError:
-            return True
+    def with_child_is_gone(self) -> bool:
+        return all(is_gone(pid) for pid in self._pids())
+
+    def end(self) -> None:
+        for pid in self._pids():
+            if not is_gone(pid):
+                os.kill(pid, signal.SIGKILL)
+
+    def _pids(self) -> list[int]:
+        return [int(pid) for pid in (self.folder / "pids").read_text().split()]

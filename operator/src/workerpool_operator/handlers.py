@@ -27,8 +27,12 @@ def _engine(memo: kopf.Memo) -> Engine:
 
 @kopf.on.startup(registry=REGISTRY)
 async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:  # noqa: ANN401 - kopf's protocol
-    """Make kopf write nothing at all, and come back soon after an outage of the API server, however long."""
+    """Make kopf write nothing at all, and come back soon after an outage of the API server, however long.
+
+    It does not look for CRDs and namespaces, which would need more rights: `run.py` waits for the CRDs.
+    """
     settings.posting.enabled = False
+    settings.scanning.disabled = True
     settings.networking.error_backoffs = itertools.repeat(_RETRY_SECONDS)
     settings.networking.connect_timeout = _CONNECT_SECONDS
     settings.networking.request_timeout = _REQUEST_SECONDS

@@ -45,23 +45,12 @@ def _take_signals(stop: asyncio.Event) -> None:
 
 
 async def _until(stop: asyncio.Event, engine: Engine, settings: Settings) -> None:
-    namespaces = settings.watched_namespaces
     stop_kopf, started = asyncio.Event(), asyncio.Event()
     engine_task = asyncio.create_task(engine.run())
-    kopf_task = asyncio.create_task(
-        kopf.operator(
-            registry=REGISTRY,
-            memo=kopf.Memo(engine=engine),
-            standalone=True,
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-            stop_flag=stop_kopf,
-            ready_flag=started,
-        )
-    )
+    kopf_task = asyncio.create_task(_watch(engine, settings, stop_kopf, started))
     stop_task = asyncio.create_task(stop.wait())
     started_task = asyncio.create_task(started.wait())
-    await asyncio.wait({engine_task, kopf_task, started_task}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({engine_task, kopf_task, stop_task, started_task}, return_when=asyncio.FIRST_COMPLETED)
     _take_signals(stop)
     done, _ = await asyncio.wait({engine_task, kopf_task, stop_task}, return_when=asyncio.FIRST_COMPLETED)
     # The engine goes first: a standby waits for the Lease that it releases.
@@ -71,6 +60,24 @@ async def _until(stop: asyncio.Event, engine: Engine, settings: Settings) -> Non
     stop_kopf.set()
     stop_task.cancel()
     started_task.cancel()
-    await kopf_task
+    if not started.is_set():
+        kopf_task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await kopf_task
     if stop_task not in done:
         raise RuntimeError("the watches ended by themselves")
+
+
+async def _watch(engine: Engine, settings: Settings, stop: asyncio.Event, started: asyncio.Event) -> None:
+    """kopf's watches, once there is something to watch."""
+    await engine.until_served()
+    namespaces = settings.watched_namespaces
+    await kopf.operator(
+        registry=REGISTRY,
+        memo=kopf.Memo(engine=engine),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        stop_flag=stop,
+        ready_flag=started,
+    )

@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote
 
 import pytest
@@ -124,6 +125,28 @@ async def until(condition: Callable[[], Awaitable[bool] | bool], seconds: float 
         await asyncio.sleep(0.02)
 
 
+class Freezable(Protocol):
+    """A server that can be stopped by a signal."""
+
+    def freeze(self) -> None:
+        """Stop it."""
+
+
+async def frozen(server: Freezable, endpoint: RedisEndpoint | RabbitMQEndpoint) -> None:
+    """Freeze a server and wait until it answers nothing: its threads stop a little after the signal."""
+
+    async def hangs() -> bool:
+        async with reading(endpoint, 0.2) as reader:
+            try:
+                await reader.read([])
+            except BrokerError as error:
+                return error.reason == "Timeout"
+        return False
+
+    server.freeze()
+    await until(hangs)
+
+
 def sockets() -> int:
     """Sockets that this process holds open."""
     count = 0
@@ -145,9 +168,11 @@ async def listening(answer: Answer) -> AsyncIterator[int]:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        with contextlib.suppress(ConnectionError):
-            await answer(reader, writer)
-        writer.close()
+        try:
+            with contextlib.suppress(ConnectionError):
+                await answer(reader, writer)
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
     try:

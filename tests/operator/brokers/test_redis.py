@@ -12,6 +12,7 @@ from tests.operator.brokers.reading import (
     PASSWORD,
     SHORT,
     failure,
+    frozen,
     listening,
     lists,
     once,
@@ -205,7 +206,7 @@ async def test_a_frozen_server_costs_no_more_than_the_limit_and_is_read_again_af
     async with reading(redis_endpoint(server.url), SHORT) as reader:
         await reader.read([])
         held = sockets()
-        server.freeze()
+        await frozen(server, redis_endpoint(server.url))
         for _ in range(3):
             started = time.monotonic()
             error = await failure(reader, lists(*keys))
@@ -228,7 +229,7 @@ async def test_reading_nothing_keeps_the_connection(server: RedisServer) -> None
 # -- what each failure says ----------------------------------------------------------------------------------------
 
 
-async def test_no_server(server: RedisServer) -> None:
+async def test_no_server() -> None:
     port = free_port()
     async with reading(redis_endpoint(f"redis://:{quoted()}@127.0.0.1:{port}/0")) as reader:
         error = await failure(reader, lists("jobs"))
@@ -239,7 +240,7 @@ async def test_no_server(server: RedisServer) -> None:
     )
 
 
-async def test_a_name_that_does_not_resolve(server: RedisServer) -> None:
+async def test_a_name_that_does_not_resolve() -> None:
     async with reading(redis_endpoint(f"redis://:{quoted()}@no-such-broker.invalid/0")) as reader:
         error = await failure(reader, lists("jobs"))
     assert error.reason == "Unreachable"
@@ -348,6 +349,7 @@ async def test_a_listener_that_never_answers() -> None:
         b"*1\r\n" * 2000,
         b"\x00" * 100,
     ],
+    ids=["HTTP", "OK", "number", "list", "empty list", "null", "text", "refusal", "nested lists", "noise"],
 )
 async def test_a_listener_that_is_no_redis(answer: bytes) -> None:
     """Whatever it says, the reader fails by a BrokerError, as the task that reads would end by any other."""
@@ -403,7 +405,7 @@ async def test_readers_that_open_and_close_leave_no_connection_behind(server: Re
 
 async def test_a_blackholed_server_gathers_no_sockets(server: RedisServer) -> None:
     held = sockets()
-    server.freeze()
+    await frozen(server, redis_endpoint(server.url))
     async with reading(redis_endpoint(server.url), 0.05) as reader:
         for _ in range(20):
             assert (await failure(reader, lists("x" * 1000))).reason == "Timeout"
@@ -412,7 +414,7 @@ async def test_a_blackholed_server_gathers_no_sockets(server: RedisServer) -> No
 
 async def test_a_read_that_is_cancelled_leaves_no_connection_behind(server: RedisServer) -> None:
     held = sockets()
-    server.freeze()
+    await frozen(server, redis_endpoint(server.url))
     for _ in range(10):
         async with reading(redis_endpoint(server.url)) as reader:
             task = asyncio.create_task(reader.read(lists("jobs")))

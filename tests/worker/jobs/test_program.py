@@ -10,17 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.harness import eventually
+from tests.worker.harness import eventually, is_gone
 from tests.worker.jobs.running import LIMITS
 from workerpool_worker.errors import TemporaryError
 from workerpool_worker.jobs.program import run_program
-
-
-def ended(pid: int) -> bool:
-    try:
-        return "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
-    except OSError:
-        return True
 
 
 async def test_output_errors_and_code_come_back() -> None:
@@ -36,14 +29,14 @@ async def test_a_timeout_ends_the_program_and_its_children(tmp_path: Path) -> No
             await run_program(["sh", "-c", script], limits=LIMITS)
     assert time.monotonic() - began < 5
     for name in ("child", "parent"):
-        eventually(partial(ended, int((tmp_path / name).read_text())))
+        eventually(partial(is_gone, int((tmp_path / name).read_text())))
 
 
 async def test_a_child_that_keeps_the_output_open_is_ended_too(tmp_path: Path) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
             await run_program(["sh", "-c", f"sleep 1000 & echo $! > {tmp_path}/child"], limits=LIMITS)
-    eventually(partial(ended, int((tmp_path / "child").read_text())))
+    eventually(partial(is_gone, int((tmp_path / "child").read_text())))
 
 
 async def test_much_output_is_cut_and_not_kept() -> None:

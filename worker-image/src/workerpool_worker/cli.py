@@ -144,13 +144,13 @@ def _context(settings: Settings, redactor: Redactor) -> Context:
 
 
 def _mail_server(settings: Settings, redactor: Redactor) -> MailServer | None:
-    if settings.smtp_url is None:
-        return None
     if settings.smtp_from is not None:
         try:
             parse_address(settings.smtp_from)
         except ValueError as error:
             raise ConfigError(f"smtp_from: {error} (WORKER_SMTP_FROM or --smtp-from)") from None
+    if settings.smtp_url is None:
+        return None
     inline = settings.smtp_password.get_secret_value() if settings.smtp_password else None
     return MailServer(
         url=settings.smtp_url.get_secret_value(),

@@ -1,10 +1,12 @@
 """RabbitMQ's management API: unacknowledged messages of all queues of a virtual host.
 
 Comes in: an endpoint. Goes out: a count for each queue, or why there is none. `disable_stats` with
-`enable_queue_totals` is live and cheap (docs of rabbitmq_management); the default listing is 5 s stale.
+`enable_queue_totals` is live and cheap (docs of rabbitmq_management); the default listing is 5 s stale. Quorum queues
+count what is unacknowledged every 5 s only, whoever asks (measured with 3.10.8).
 """
 
 import asyncio
+import base64
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -23,7 +25,8 @@ class ManagementApi:
         path = f"{base}/api/queues/{quote(vhost, safe='')}"
         # encoded: the default vhost is %2F, which must not become a slash again.
         self._url = URL(f"{path}?disable_stats=true&enable_queue_totals=true", encoded=True)
-        self._auth = aiohttp.BasicAuth(*user, encoding="utf-8")
+        login = base64.b64encode(":".join(user).encode()).decode()
+        self._headers = {"Authorization": f"Basic {login}"}
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
@@ -40,7 +43,7 @@ class ManagementApi:
             seconds: how long the call may take.
         """
         if self._session is None:
-            self._session = aiohttp.ClientSession(auth=self._auth, connector=aiohttp.TCPConnector(limit=1))
+            self._session = aiohttp.ClientSession(headers=self._headers, connector=aiohttp.TCPConnector(limit=1))
         try:
             async with self._session.get(self._url, timeout=aiohttp.ClientTimeout(total=seconds)) as answer:
                 if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

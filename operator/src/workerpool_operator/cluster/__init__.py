@@ -6,7 +6,7 @@ Comes in: names and documents. Goes out: API calls over one client, and `ApiErro
 from workerpool_operator.cluster.client import ApiError, KubeClient
 from workerpool_operator.cluster.events import EventRecorder, EventType, ObjectRef
 from workerpool_operator.cluster.lease import LeaseElector
-from workerpool_operator.cluster.resources import list_uids, patch_status, resource_of
+from workerpool_operator.cluster.resources import is_served, list_uids, patch_status, resource_of
 from workerpool_operator.cluster.scale import NOT_SCALABLE, Scale, ScaleClient, TargetKey
 from workerpool_operator.cluster.secrets import SecretReader
 
@@ -22,6 +22,7 @@ __all__ = [
     "ScaleClient",
     "SecretReader",
     "TargetKey",
+    "is_served",
     "list_uids",
     "patch_status",
     "resource_of",

@@ -4,7 +4,7 @@ Comes in: kind, namespace, name, status document. Goes out: API calls.
 """
 
 from workerpool_operator.api.meta import GROUP, PLURALS, VERSION, Kind
-from workerpool_operator.cluster.client import Document, KubeClient
+from workerpool_operator.cluster.client import ApiError, Document, KubeClient
 
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 
@@ -23,6 +23,21 @@ async def patch_status(client: KubeClient, kind: Kind, namespace: str, name: str
     return await client.merge_patch(
         f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURALS[kind]}/{name}/status", {"status": status}
     )
+
+
+async def is_served(client: KubeClient) -> bool:
+    """Whether the CRDs are there.
+
+    Raises:
+        ApiError: refused.
+    """
+    try:
+        resources = (await client.get(f"/apis/{GROUP}/{VERSION}")).get("resources", [])
+    except ApiError as error:
+        if error.not_found:
+            return False
+        raise
+    return set(PLURALS.values()) <= {resource["name"] for resource in resources}
 
 
 async def list_uids(client: KubeClient, resource: tuple[str, str], namespace: str | None) -> set[str]:

@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from workerpool_operator.api import BrokerSpec, QueueBrokerStatus, WorkerPoolSpec, WorkerPoolStatus
-from workerpool_operator.api.meta import Kind
+from workerpool_operator.api.meta import GROUP, Kind
 from workerpool_operator.cluster import (
     ApiError,
     KubeClient,
     LeaseElector,
     ObjectRef,
     TargetKey,
+    is_served,
     list_uids,
     resource_of,
 )
@@ -192,6 +193,21 @@ class Engine:
                     group.create_task(self._elector.run(lambda leading: self._on_lead(leading=leading)))
         finally:
             await self._reconciler.stop()
+
+    async def until_served(self) -> None:
+        """Return when the CRDs are there."""
+        told = ""
+        while True:
+            try:
+                if await is_served(self._client):
+                    return
+                why = f"install the CustomResourceDefinitions of {GROUP}"
+            except ApiError as error:
+                why = str(error)
+            if why != told:
+                _log.warning("WorkerPools cannot be watched yet: %s", why)
+                told = why
+            await asyncio.sleep(_TICK_SECONDS)
 
     def _may_act(self) -> bool:
         return self._leading.is_set() and (self._elector is None or self._elector.leading)

@@ -398,7 +398,8 @@ class Reconciler:
                 problem = Problem("TargetNotScalable", str(error))
             self._store.targets.pop(target, None)
         elif error.forbidden:
-            problem = Problem("TargetForbidden", f"the operator may not scale {target}: {error}")
+            mend = "allow it with the chart's rbac.extraScaleTargets, or in its role"
+            problem = Problem("TargetForbidden", f"the operator may not scale {target}: {error}; {mend}")
         else:
             return
         if self._missing.get(target) != problem:

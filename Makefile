@@ -9,7 +9,7 @@ PYTHON ?= python3
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-zA-Z_-]*:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): requirements/test.txt pyproject.toml tests/setup.sh
+$(STAMP): requirements/build.txt requirements/test.txt pyproject.toml tests/setup.sh
 	@PYTHON=$(PYTHON) bash tests/setup.sh python $(VENV)
 	@touch $@
 
@@ -30,7 +30,13 @@ check: $(STAMP) ## format, lint, types, import contracts, unit tests: under a mi
 packages:
 	@bash tests/setup.sh packages
 
-test: $(STAMP) packages ## set up all that is needed and pass every test
+tools: $(STAMP) packages ## build Kubernetes, etcd, CoreDNS and helm: about 9 minutes the first time
+	@$(BIN)/python -m tests.cluster tools
+
+doctor: $(STAMP) ## which clusters can run here, and what is missing
+	@$(BIN)/python -m tests.cluster doctor
+
+test: $(STAMP) packages tools ## set up all that is needed and pass every test
 	@$(MAKE) --no-print-directory check
 	$(BIN)/pytest -q -m "servers or apiserver or pods"
 
@@ -56,4 +62,4 @@ lock: $(STAMP) ## pin the dependencies again
 	@# What builds pyvips, which comes as sources only.
 	printf 'cffi\npkgconfig\nsetuptools\n' | $(BIN)/$(LOCK) - -o requirements/build.txt
 
-.PHONY: help setup format check packages test demo demo-down bench-latency generate lock
+.PHONY: help setup format check packages tools doctor test demo demo-down bench-latency generate lock

@@ -91,7 +91,7 @@ setup_python() {
         fail "$("$python" --version) is too old: Python 3.11 or newer is needed, set PYTHON"
     exec 9<requirements/test.txt
     flock 9
-    wanted=$(cat requirements/test.txt pyproject.toml | sha256sum | cut -d' ' -f1)
+    wanted=$(cat requirements/build.txt requirements/test.txt pyproject.toml | sha256sum | cut -d' ' -f1)
     [[ $(cat "$venv/.installed" 2>/dev/null) == "$wanted" ]] && return 0
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         debian_root || fail "$python has no venv module: install your system's python3-venv package"
@@ -102,10 +102,16 @@ setup_python() {
         "$python" -m venv --clear "$venv"
     fi
     busy "installing the pinned Python packages (about 60 s the first time)" \
-        "$venv/bin/python" -m pip install --disable-pip-version-check --require-hashes -r requirements/test.txt
+        install_pinned "$venv/bin/python"
     busy "installing workerpool-operator itself" \
         "$venv/bin/python" -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
     echo "$wanted" >"$venv/.installed"
+}
+
+# First what builds pyvips, which comes as sources only: pinned like all else.
+install_pinned() {
+    "$1" -m pip install --disable-pip-version-check --require-hashes -r requirements/build.txt
+    "$1" -m pip install --disable-pip-version-check --no-build-isolation --require-hashes -r requirements/test.txt
 }
 
 setup_packages() {

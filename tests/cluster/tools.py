@@ -91,7 +91,7 @@ def _group_tools(title: str, group: Group, names: Iterable[str]) -> dict[str, Pa
 
 def _sources_digest(title: str) -> str:
     folder = MODULES / title
-    return digest(*(path.read_bytes() for path in sorted(folder.iterdir())))
+    return digest(_ldflags(title), *(path.read_bytes() for path in sorted(folder.iterdir())))
 
 
 def _version(title: str, group: Group) -> str:

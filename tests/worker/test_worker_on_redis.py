@@ -224,6 +224,14 @@ def test_an_idle_worker_exits_0_at_once(redis_server: RedisServer, start_worker:
     assert worker.terminate(seconds=3) == 0
 
 
+def test_an_idle_worker_exits_0_soon_when_redis_does_not_answer(
+    redis_server: RedisServer, start_worker: StartWorker
+) -> None:
+    worker = start_worker(redis_server.url).wait_ready()
+    redis_server.freeze()
+    assert worker.terminate(seconds=15) == 0
+
+
 @pytest.mark.parametrize("how", ["second signal", "drain timeout"])
 def test_a_drain_that_may_not_wait_gives_the_job_back_unharmed(
     client: Any, redis_server: RedisServer, smtp_server: SMTPServer, start_worker: StartWorker, how: str

@@ -81,11 +81,14 @@ class BrokerMetrics:
             "workerpool_engine_lag_seconds", "How late a batch began.", buckets=buckets, registry=registry
         )
 
-    def read(self, broker: str, seconds: float, lag: float, error: str | None) -> None:
+    def lag(self, seconds: float) -> None:
+        """A batch began so much later than it was due."""
+        self._lag.observe(seconds)
+
+    def read(self, broker: str, seconds: float, error: str | None) -> None:
         """One batch was read, or failed for a reason."""
         self._reads.labels(broker).inc()
         self._seconds.labels(broker).observe(seconds)
-        self._lag.observe(lag)
         if error is not None:
             self._errors.labels(broker, error).inc()
 

@@ -69,7 +69,7 @@ async def _until(stop: asyncio.Event, engine: Engine, settings: Settings) -> Non
 
 
 async def _watch(engine: Engine, settings: Settings, stop: asyncio.Event, started: asyncio.Event) -> None:
-    """kopf's watches, once there is something to watch."""
+    """The watches of kopf, once there is something to watch."""
     await engine.until_served()
     namespaces = settings.watched_namespaces
     await kopf.operator(

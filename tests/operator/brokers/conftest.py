@@ -40,3 +40,10 @@ def logs_hold_no_password() -> Iterator[Watcher]:
         logger.setLevel(level)
         logger.propagate = propagate
     assert watcher.leaks == []
+
+
+@pytest.fixture
+def few_words(logs_hold_no_password: Watcher) -> None:
+    """For tests of many reads, which the library's debug lines would make slow."""
+    assert logs_hold_no_password
+    logging.getLogger("pika").setLevel(logging.WARNING)

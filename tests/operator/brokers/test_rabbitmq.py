@@ -15,6 +15,7 @@ import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
+from tests.operator.brokers.conftest import Watcher
 from tests.operator.brokers.reading import (
     LIMIT,
     PASSWORD,
@@ -173,6 +174,7 @@ async def test_a_queue_and_a_vhost_of_any_name_are_read(server: RabbitMQServer, 
             server.remove_vhost(name)
 
 
+@pytest.mark.usefixtures("few_words")
 async def test_a_thousand_queues_are_read_in_one_go(
     server: RabbitMQServer, vhost: str, channel: BlockingChannel
 ) -> None:
@@ -218,6 +220,7 @@ async def test_a_missing_queue_leaves_its_neighbours_readable_each_time(
         assert await reader.read(queues(*names)) == [Depth(0, 0)] * 40
 
 
+@pytest.mark.usefixtures("few_words")
 async def test_a_hundred_missing_queues_cost_no_more_than_their_channels(
     server: RabbitMQServer, vhost: str, channel: BlockingChannel
 ) -> None:
@@ -263,7 +266,7 @@ async def at_least(management: str, server: RabbitMQServer, vhost: str, limit: f
         for _ in range(2):
             started = time.monotonic()
             missing, jobs = await reader.read(queues("missing", "jobs"))
-            assert time.monotonic() - started < limit + SHORT
+            assert time.monotonic() - started < limit + 1.5
             assert unreadable(missing).reason == "QueueMissing"
             assert unreadable(jobs).at_least == Depth(2)
     assert PASSWORD not in repr(jobs)
@@ -398,6 +401,11 @@ async def test_a_wrong_password_or_user(server: RabbitMQServer, vhost: str, user
     assert error.message.endswith("refused the user or password; correct the URL or its Secret")
 
 
+async def test_the_lines_of_the_library_are_watched(vhost: str, logs_hold_no_password: Watcher) -> None:
+    await failing(f"amqp://guest:{quoted()}@127.0.0.1:{free_port()}/{vhost}")
+    assert logs_hold_no_password.lines > 10
+
+
 async def test_a_user_without_a_password(server: RabbitMQServer, vhost: str) -> None:
     assert (await failing(f"amqp://guest@127.0.0.1:{server.port}/{vhost}")).reason == "AuthenticationFailed"
 
@@ -445,7 +453,7 @@ async def test_a_listener_that_never_answers(scheme: str) -> None:
     async with listening(silent) as port:
         started = time.monotonic()
         error = await failing(f"{scheme}://eve:{quoted()}@127.0.0.1:{port}/", SHORT)
-        assert time.monotonic() - started < 4 * SHORT
+        assert time.monotonic() - started < 2 * SHORT + 2
         assert error.reason == "Timeout"
         assert error.message == f"RabbitMQ at 127.0.0.1:{port}/ did not answer within {SHORT:g} s; {MEND}"
     await until(lambda: sockets() == held)
@@ -562,7 +570,7 @@ async def test_a_frozen_server_costs_no_more_than_the_limit_and_is_read_again_af
         for _ in range(3):
             started = time.monotonic()
             assert (await failure(reader, queues(*names))).reason == "Timeout"
-            assert time.monotonic() - started < 2 * SHORT
+            assert time.monotonic() - started < SHORT + 1.5
             await until(lambda: sockets() < held)
         server.thaw()
         await recovered(reader)
@@ -571,6 +579,7 @@ async def test_a_frozen_server_costs_no_more_than_the_limit_and_is_read_again_af
 # -- nothing is left behind ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("few_words")
 async def test_many_reads_leave_no_connection_behind(
     server: RabbitMQServer, vhost: str, channel: BlockingChannel
 ) -> None:
@@ -587,6 +596,7 @@ async def test_many_reads_leave_no_connection_behind(
     await until(lambda: own_connections(server) == 0)
 
 
+@pytest.mark.usefixtures("few_words")
 async def test_readers_that_open_and_close_leave_no_connection_behind(server: RabbitMQServer, vhost: str) -> None:
     held = sockets()
     for _ in range(30):

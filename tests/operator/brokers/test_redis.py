@@ -211,7 +211,7 @@ async def test_a_frozen_server_costs_no_more_than_the_limit_and_is_read_again_af
             started = time.monotonic()
             error = await failure(reader, lists(*keys))
             assert error.reason == "Timeout"
-            assert time.monotonic() - started < 2 * SHORT
+            assert time.monotonic() - started < SHORT + 1.5
             assert sockets() < held
         server.thaw()
         assert await reader.read(lists("jobs")) == [Depth(0)]
@@ -332,7 +332,7 @@ async def test_a_listener_that_never_answers() -> None:
         error = await failure(reader, lists("jobs"))
     assert error.reason == "Timeout"
     assert f"did not answer within {SHORT:g} s" in error.message
-    assert time.monotonic() - started < 2 * SHORT
+    assert time.monotonic() - started < SHORT + 1.5
 
 
 @pytest.mark.parametrize(

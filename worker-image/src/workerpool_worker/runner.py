@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from workerpool_worker.errors import BrokerError, JobError, PermanentError, TemporaryError
 from workerpool_worker.jobs.base import Context, Job
@@ -23,9 +23,11 @@ from workerpool_worker.redaction import Redactor
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 _INVALID_KIND = "invalid"
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 10.0
-_LAST_SETTLE_SECONDS = 5.0
+_LAST_CALL_SECONDS = 5.0
 _REASON_CHARACTERS = 2000
 
 
@@ -127,7 +129,7 @@ class Runner:
         if free <= 0:
             await _until(self._draining, self._slot_freed.wait())
             return
-        claims = await self._queue.claim(free)
+        claims = await _until(self._draining, self._queue.claim(free), patience=_LAST_CALL_SECONDS) or []
         for claim in claims:
             self._begin(claim)
         if not claims:
@@ -147,9 +149,10 @@ class Runner:
         if self._bounds.drain_timeout is not None:
             asyncio.get_running_loop().call_later(self._bounds.drain_timeout, self._giving_back.set)
         try:
-            await self._queue.stop_claiming()
-        except BrokerError as error:
-            log.warning("%s", error)
+            async with asyncio.timeout(_LAST_CALL_SECONDS):
+                await self._queue.stop_claiming()
+        except (BrokerError, TimeoutError) as error:
+            log.warning("the broker was not told of the drain: %s", error)
         give_back = asyncio.create_task(self._giving_back.wait())
         while self._in_hand and not self._giving_back.is_set():
             await asyncio.wait({*self._in_hand, give_back}, return_when=asyncio.FIRST_COMPLETED)
@@ -250,7 +253,7 @@ class Runner:
         while True:
             last = self._giving_back.is_set()
             try:
-                async with asyncio.timeout(_LAST_SETTLE_SECONDS if last else None):
+                async with asyncio.timeout(_LAST_CALL_SECONDS if last else None):
                     return await settle()
             except (BrokerError, TimeoutError) as error:
                 log.warning("the broker was not told of a job's end: %s", error)
@@ -271,19 +274,20 @@ class Runner:
         return self._redact(str(failure))[:_REASON_CHARACTERS]
 
 
-async def _until(event: asyncio.Event, waiting: Awaitable[object]) -> None:
-    """Await, but no longer than until the event."""
+async def _until(event: asyncio.Event, waiting: Awaitable[_T], patience: float = 0) -> _T | None:
+    """Await, but no longer than until the event and some seconds of patience; None when it was cut short."""
     task = asyncio.ensure_future(waiting)
     stop = asyncio.create_task(event.wait())
     try:
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() and patience:
+            await asyncio.wait({task}, timeout=patience)
     finally:
         stop.cancel()
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
-    if not task.cancelled():
-        task.result()
+    return None if task.cancelled() else task.result()
 
 
 class _Pause:

@@ -484,7 +484,7 @@ class Reconciler:
             return
         target = self._store.targets.get(pool.target) if pool.target is not None else None
         status = pool_status(pool, target)
-        if pool.queue_readings() is None and pool.problem is None and pool.status.reason is not None:
+        if pool.spec is not None and pool.queue_readings() is None and pool.status.reason is not None:
             # Not all is known yet: what was written before stands until it is.
             return
         if pool.problem is not None and pool.problem.reason == "Starting":

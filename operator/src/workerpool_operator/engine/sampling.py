@@ -34,7 +34,7 @@ class Health:
         error: None when it could be read.
         server: what the server said of itself.
         latency: seconds that the read took.
-        queues: how many queues were asked for.
+        queues: how many queues are read over it.
     """
 
     error: BrokerError | None
@@ -78,6 +78,8 @@ class Sampler:
         self._interval = interval
         self._clock = clock
         self._wanted: dict[Layout, dict[Subscriber, Result | None]] = {}
+        # Subscribed to since the last read.
+        self._unread: dict[Layout, None] = {}
         self._failures = 0
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name=f"sampler {endpoint.address()}")
@@ -85,6 +87,7 @@ class Sampler:
     def subscribe(self, layout: Layout, subscriber: Subscriber) -> None:
         """Read this queue for the subscriber, as soon as can be."""
         self._wanted.setdefault(layout, {})[subscriber] = None
+        self._unread[layout] = None
         self._wake.set()
 
     def unsubscribe(self, layout: Layout, subscriber: Subscriber) -> None:
@@ -93,6 +96,7 @@ class Sampler:
         subscribers.pop(subscriber, None)
         if not subscribers:
             self._wanted.pop(layout, None)
+            self._unread.pop(layout, None)
 
     def subscribers(self) -> Iterator[Subscriber]:
         """Whom its queues are read for."""
@@ -118,29 +122,33 @@ class Sampler:
         due = self._clock()
         while True:
             began = min(due, self._clock())
-            await self._sample(lag=self._clock() - began)
-            self.finished_at = self._clock()
-            if self._failures:
-                due = self.finished_at + self._backoff()
-            else:
-                due = max(began + self._interval, self.finished_at)
+            self._metrics.lag(self._clock() - began)
+            await self._sample(list(self._wanted))
+            healthy_due = max(began + self._interval, self._clock())
+            due = self._clock() + self._backoff() if self._failures else healthy_due
             await self._wait_until(due)
 
     async def _wait_until(self, due: float) -> None:
         """Sleep, but read at once what was subscribed to meanwhile, unless the broker is failing."""
-        with contextlib.suppress(TimeoutError):
+        while not self._failures and await self._subscribed_before(due):
+            await self._sample(list(self._unread))
+        await asyncio.sleep(max(0.0, due - self._clock()))
+
+    async def _subscribed_before(self, due: float) -> bool:
+        try:
             async with asyncio.timeout(max(0.0, due - self._clock())):
-                if self._failures:
-                    await asyncio.Event().wait()
                 await self._wake.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _backoff(self) -> float:
         longest = min(_LONGEST_BACKOFF_SECONDS, 0.25 * 2.0 ** min(self._failures, 8))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
 
-    async def _sample(self, lag: float) -> None:
+    async def _sample(self, layouts: list[Layout]) -> None:
         self._wake.clear()
-        layouts = list(self._wanted)
+        self._unread.clear()
         started = self._clock()
         error: BrokerError | None = None
         results: list[Result] = []
@@ -159,12 +167,13 @@ class Sampler:
             self._failures += 1
             results = [error.as_reading()] * len(layouts)
         latency = self._clock() - started
-        self._metrics.read(self.endpoint.address(), latency, lag, error.reason if error else None)
+        self._metrics.read(self.endpoint.address(), latency, error.reason if error else None)
         if error is not None and self._failures == 1:
             _log.warning("%s", error)
         self._deliver(layouts, results)
         server = self._reader.server if self._reader is not None else None
-        self._callbacks.on_health(self.endpoint, Health(error, server, latency, len(layouts)))
+        self._callbacks.on_health(self.endpoint, Health(error, server, latency, len(self._wanted)))
+        self.finished_at = self._clock()
 
     def _defective(self, defect: Exception) -> BrokerError:
         """Tell of a defect by where it was met: the words of the error may hold a URL with its password."""

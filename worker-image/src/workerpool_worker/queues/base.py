@@ -43,7 +43,7 @@ class Queue(Protocol):
         """Whether the last contact with the broker went well."""
 
     async def claim(self, limit: int) -> list[Claim]:
-        """Take up to ``limit`` waiting jobs, without waiting for any. Must not be cancelled half-way."""
+        """Take up to ``limit`` waiting jobs, without waiting for any. Cancelled only before ``stop_claiming``."""
 
     async def wait(self) -> None:
         """Return when there may be something to claim; takes nothing. May be cancelled."""

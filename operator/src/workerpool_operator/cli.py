@@ -55,9 +55,14 @@ def _run() -> int:
         return 2
     configure_logs(settings.log_level, settings.log_format)
     # Imported late: kopf takes half a second, which `crds` need not wait for.
+    from workerpool_operator.cluster import NoClusterError  # noqa: PLC0415
     from workerpool_operator.run import run  # noqa: PLC0415
 
-    asyncio.run(run(settings))
+    try:
+        asyncio.run(run(settings))
+    except NoClusterError as error:
+        print(error, file=sys.stderr)
+        return 2
     return 0
 
 

@@ -4,11 +4,14 @@ Comes in: the environment. Goes out: a frozen `Settings`, or an error that names
 """
 
 import os
+import re
 import socket
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 
 
 class Settings(BaseSettings):
@@ -39,6 +42,10 @@ class Settings(BaseSettings):
     http_port: int = Field(
         default=8080, ge=0, le=65535, description="Port of /metrics, /healthz and /readyz; 0: any free port."
     )
+    in_cluster: bool = Field(
+        default_factory=lambda: "KUBERNETES_SERVICE_HOST" in os.environ,
+        description="Whether a broker's host without a dot is a Service in the pool's namespace; true in a pod.",
+    )
     leader_election: bool = Field(default=True, description="Whether a Lease decides who acts.")
     lease_name: str = Field(default="workerpool-operator", min_length=1, description="Name of the Lease.")
     lease_namespace: str = Field(default="default", min_length=1, description="Namespace of the Lease.")
@@ -49,6 +56,14 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
     log_format: Literal["text", "json"] = Field(default="text", description="How log lines are written.")
+
+    @field_validator("namespaces")
+    @classmethod
+    def _are_names(cls, namespaces: str) -> str:
+        for name in namespaces.split(","):
+            if name.strip() and not _NAME.fullmatch(name.strip()):
+                raise ValueError(f"{name.strip()!r} is no name of a namespace; patterns are not understood")
+        return namespaces
 
     @property
     def watched_namespaces(self) -> tuple[str, ...]:

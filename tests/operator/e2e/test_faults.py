@@ -53,7 +53,7 @@ class Trouble:
         assert len(space.events("worker", reason)) == 1
         yield
         space.wait_condition("worker", "True", seconds=RECOVERY_SECONDS)
-        assert f"{reason} is over" in space.wait_event("worker", "Recovered")
+        assert " is over: " in space.wait_event("worker", "Recovered")
 
     def healthy_goes_on(self) -> None:
         """The healthy pool follows a change of its queue as fast as ever."""
@@ -160,9 +160,7 @@ def test_a_missing_key_of_a_secret(trouble: Trouble, redis_server: RedisServer) 
     trouble.space.wait_replicas("worker", 5)
 
 
-@pytest.mark.parametrize(
-    "url", [f"http://:{PASSWORD}@127.0.0.1", f"redis://user:12/{PASSWORD}@127.0.0.1:1/0", f"redis://:{PASSWORD}@:x"]
-)
+@pytest.mark.parametrize("url", [f"http://:{PASSWORD}@127.0.0.1", f"redis://user:12/{PASSWORD}@127.0.0.1:1/0"])
 def test_a_secret_that_holds_no_url_of_the_broker(trouble: Trouble, redis_server: RedisServer, url: str) -> None:
     _fill(redis_server)
     trouble.space.secret("login", url=url)

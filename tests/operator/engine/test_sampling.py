@@ -161,6 +161,16 @@ async def test_who_subscribes_again_is_told_again_though_nothing_changed(broker:
 
 
 @in_virtual_time
+async def test_who_subscribes_twice_is_told_twice(broker: Memory) -> None:
+    async with sampled(broker) as sampler:
+        sampler.subscribe(JOBS, POOL)
+        await asyncio.sleep(2.3)
+        sampler.subscribe(JOBS, POOL)
+        await asyncio.sleep(0.1)
+    assert broker.results() == [Depth(0), Depth(0)]
+
+
+@in_virtual_time
 async def test_who_subscribes_again_during_a_read_is_told(broker: Memory) -> None:
     broker.seconds = 0.5
     async with sampled(broker) as sampler:

@@ -93,9 +93,7 @@ def _structural(node: Any, definitions: Mapping[str, Schema]) -> Any:  # noqa: A
             schema[key] = value
         elif key == "const":
             schema["enum"] = [value]
-        elif key == "additionalProperties" and isinstance(value, dict):
-            schema[key] = _structural(value, definitions)
-        elif key not in _DROPPED:
+        elif (key == "additionalProperties" and isinstance(value, dict)) or key not in _DROPPED:
             schema[key] = _structural(value, definitions)
     return schema
 

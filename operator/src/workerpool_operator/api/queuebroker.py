@@ -69,6 +69,7 @@ class RedisConnection(SpecModel):
             max_length=_URL_LENGTH,
             repr=False,
             description="redis://[user:password@]host[:port][/database], or rediss:// for TLS. "
+            "A host without a dot is a Service in the namespace of this object. "
             "A URL with a password belongs in a Secret: use urlFrom.",
             json_schema_extra=_scheme_rule(REDIS_SCHEMES, REDIS_URL_MESSAGE),
         ),
@@ -103,6 +104,7 @@ class RabbitMQConnection(SpecModel):
             max_length=_URL_LENGTH,
             repr=False,
             description="amqp://[user:password@]host[:port]/[vhost], or amqps:// for TLS. "
+            "A host without a dot is a Service in the namespace of this object. "
             "A URL with a password belongs in a Secret: use urlFrom.",
             json_schema_extra=_scheme_rule(AMQP_SCHEMES, AMQP_URL_MESSAGE),
         ),

@@ -225,13 +225,16 @@ def _without_user(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
 
 
-def endpoint_of(broker: BrokerSpec, queue: QueueSpec | None, secret: SecretValue) -> RedisEndpoint | RabbitMQEndpoint:
+def endpoint_of(
+    broker: BrokerSpec, queue: QueueSpec | None, secret: SecretValue, *, domain: str | None = None
+) -> RedisEndpoint | RabbitMQEndpoint:
     """The endpoint at which a queue is read.
 
     Args:
         broker: the connection.
         queue: the queue, for its virtual host; None for the broker's own.
         secret: gives the value of a Secret's key, or raises BrokerError.
+        domain: what a host name without a dot is completed with, such as `media.svc`; None leaves it as it is.
 
     Raises:
         BrokerError: a Secret is missing, or a URL is not one of its broker.
@@ -239,17 +242,29 @@ def endpoint_of(broker: BrokerSpec, queue: QueueSpec | None, secret: SecretValue
     connection = broker.connection
     raw = _value(connection.url, connection.url_from, secret) or ""
     if isinstance(connection, RedisConnection):
-        return _checked_redis(raw)
+        return RedisEndpoint(_qualified(_checked_redis(raw).url, domain))
     vhost = queue.rabbitmq.vhost if queue is not None and queue.rabbitmq is not None else None
     endpoint = _checked_amqp(raw, vhost)
     management = _value(connection.management_url, connection.management_url_from, secret)
+    url = _qualified(endpoint.url, domain)
     if management is None:
-        return endpoint
+        return RabbitMQEndpoint(url)
     management = _checked(management, HTTP_SCHEMES, HTTP_URL_MESSAGE)
     user = _user(management) or endpoint.user
     if ":" in user[0]:
         raise _invalid("a user with a colon in its name cannot use the management API", HTTP_URL_MESSAGE)
-    return RabbitMQEndpoint(endpoint.url, _without_user(management), user)
+    return RabbitMQEndpoint(url, _qualified(_without_user(management), domain), user)
+
+
+def _qualified(url: str, domain: str | None) -> str:
+    """The URL with a bare host name completed: users mean the Service that their pods know by that name."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if domain is None or not host or host == "localhost" or "." in host or ":" in host:
+        return url
+    user, at, _ = parts.netloc.rpartition("@")
+    port = f":{parts.port}" if parts.port else ""
+    return parts._replace(netloc=f"{user}{at}{host}.{domain}{port}").geturl()
 
 
 def layout_of(queue: QueueSpec) -> Layout:

@@ -73,6 +73,7 @@ class RedisReader:
         self._timeout = timeout
         self._client: Redis | None = None
         self._sha = ""
+        self._transport: asyncio.WriteTransport | None = None
         self.server: ServerInfo | None = None
 
     async def read(self, layouts: Sequence[Layout]) -> list[Depth | Unreadable]:
@@ -99,6 +100,8 @@ class RedisReader:
         # The client is kept before its first call: a failure then closes it.
         client = self._client = _client(self._endpoint, self._timeout)
         self._sha = await client.script_load(_script())
+        if client.connection is not None and client.connection._writer is not None:
+            self._transport = client.connection._writer.transport
         version = "unknown"
         with contextlib.suppress(exceptions.ResponseError):
             # What is nice to have must not need a permission.
@@ -110,13 +113,13 @@ class RedisReader:
     async def close(self) -> None:
         """Let go of the connection, at once, also where the server hangs."""
         client, self._client, self.server = self._client, None, None
-        if client is None:
-            return
-        connection = client.connection
-        if connection is not None and connection._writer is not None:
-            # Closing would wait until a server that hangs has taken what is still to be sent.
-            connection._writer.transport.abort()
-        await client.aclose()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            # Closing would wait until a server that hangs has taken what is still to be sent. The library forgets a
+            # connection that was cut short, so it is kept here.
+            transport.abort()
+        if client is not None:
+            await client.aclose()
 
     def _broker_error(self, error: Exception) -> BrokerError:
         address = self._endpoint.address()

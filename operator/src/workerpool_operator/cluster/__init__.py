@@ -3,7 +3,7 @@
 Comes in: names and documents. Goes out: API calls over one client, and `ApiError` where the API server says no.
 """
 
-from workerpool_operator.cluster.client import ApiError, KubeClient
+from workerpool_operator.cluster.client import ApiError, KubeClient, NoClusterError
 from workerpool_operator.cluster.events import EventRecorder, EventType, ObjectRef
 from workerpool_operator.cluster.lease import LeaseElector
 from workerpool_operator.cluster.resources import is_served, list_uids, patch_status, resource_of
@@ -17,6 +17,7 @@ __all__ = [
     "EventType",
     "KubeClient",
     "LeaseElector",
+    "NoClusterError",
     "ObjectRef",
     "Scale",
     "ScaleClient",

@@ -53,6 +53,10 @@ class ApiError(Exception):
         return self.status == HTTPStatus.CONFLICT
 
 
+class NoClusterError(Exception):
+    """There is no API server to talk to; the message tells the mend."""
+
+
 class KubeClient:
     """Calls to the API server. Use it as an async context manager."""
 
@@ -63,14 +67,18 @@ class KubeClient:
         """Connect as the pod's service account, or as the kubeconfig says.
 
         Raises:
-            kubernetes.aio.config.ConfigException: there is neither.
+            NoClusterError: there is neither.
         """
         configuration = client.Configuration()
         # kopf looks in the same order, so that both talk to the same API server.
         try:
             config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException:
-            await config.load_kube_config(client_configuration=configuration)
+            try:
+                await config.load_kube_config(client_configuration=configuration)
+            except config.ConfigException as error:
+                message = f"run it in a pod with a service account, or point KUBECONFIG at a cluster: {error}"
+                raise NoClusterError(message) from None
         configuration.connection_pool_maxsize = 64
         # A failed write is tried again by the next decision; retries below it would only pile up.
         configuration.retries = None

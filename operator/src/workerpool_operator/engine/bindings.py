@@ -20,9 +20,9 @@ class _Pending(Exception):  # noqa: N818 - not an error
 
 
 def bind_queue(
-    namespace: str, queue: QueueSpec, brokers: dict[Key, Broker], secrets: SecretLookup
+    namespace: str, queue: QueueSpec, brokers: dict[Key, Broker], secrets: SecretLookup, *, in_cluster: bool = False
 ) -> Binding | Unreadable | None:
-    """Where the queue of a pool in this namespace is read."""
+    """Where the queue of a pool in this namespace is read; in the cluster, bare hosts are Services of the namespace."""
     if queue.broker is not None:
         spec = queue.broker
     elif queue.broker_ref is not None:
@@ -32,14 +32,14 @@ def bind_queue(
         spec = found
     else:
         raise ValueError("a validated queue has a broker or a brokerRef")
-    endpoint = bind_broker(namespace, spec, queue, secrets)
+    endpoint = bind_broker(namespace, spec, queue, secrets, in_cluster=in_cluster)
     if endpoint is None or isinstance(endpoint, Unreadable):
         return endpoint
     return Binding(endpoint, layout_of(queue))
 
 
 def bind_broker(
-    namespace: str, spec: BrokerSpec, queue: QueueSpec | None, secrets: SecretLookup
+    namespace: str, spec: BrokerSpec, queue: QueueSpec | None, secrets: SecretLookup, *, in_cluster: bool = False
 ) -> Endpoint | Unreadable | None:
     """Where a broker is read; for its own virtual host when no queue is given."""
 
@@ -57,7 +57,7 @@ def bind_broker(
         return values[selector.key]
 
     try:
-        return endpoint_of(spec, queue, value)
+        return endpoint_of(spec, queue, value, domain=f"{namespace}.svc" if in_cluster else None)
     except BrokerError as error:
         return error.as_reading()
     except _Pending:

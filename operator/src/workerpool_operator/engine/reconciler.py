@@ -235,7 +235,9 @@ class Reconciler:
         for name in [name for name in pool.bindings if name not in queues]:
             self._unbind(pool, name)
         for name, queue in queues.items():
-            binding = bind_queue(namespace, queue, self._store.brokers, self._secrets.get)
+            binding = bind_queue(
+                namespace, queue, self._store.brokers, self._secrets.get, in_cluster=self._settings.in_cluster
+            )
             if name not in pool.bindings or pool.bindings[name] != binding:
                 self._unbind(pool, name)
                 self._bind(pool, name, binding)
@@ -261,7 +263,11 @@ class Reconciler:
         """Keep a QueueBroker connected, with or without pools, so that its status is true."""
         namespace = broker.key[0]
         self._secrets.hold(_user(broker), frozenset((namespace, name) for name in _secret_names(broker.spec)))
-        endpoint = bind_broker(namespace, broker.spec, None, self._secrets.get) if broker.spec else None
+        endpoint = (
+            bind_broker(namespace, broker.spec, None, self._secrets.get, in_cluster=self._settings.in_cluster)
+            if broker.spec
+            else None
+        )
         if endpoint != broker.endpoint:
             self._unbind_broker(broker)
             broker.endpoint = endpoint

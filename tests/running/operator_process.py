@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -57,10 +58,11 @@ class OperatorProcess:
                 # Ctrl-C in the terminal ends the tests, and those end the operator in order.
                 start_new_session=True,
             )
-        try:
-            wait_until(self._ready if until_ready else self._serves, seconds=timeout, what="the operator is ready")
-        except ServerError as error:
-            raise ServerError(f"{error}; its log:\n{self.log}") from None
+        self._wait(self._ready if until_ready else self._serves, timeout)
+
+    def wait_ready(self, *, timeout: float = 30) -> None:
+        """Wait until /readyz says so."""
+        self._wait(self._ready, timeout)
 
     @property
     def running(self) -> bool:
@@ -110,6 +112,12 @@ class OperatorProcess:
         if self.running:
             self.kill()
         self._folder.cleanup()
+
+    def _wait(self, condition: Callable[[], bool], timeout: float) -> None:
+        try:
+            wait_until(condition, seconds=timeout, what="the operator is ready")
+        except ServerError as error:
+            raise ServerError(f"{error}; its log:\n{self.log}") from None
 
     def _serves(self) -> bool:
         if not self.running:

@@ -128,10 +128,10 @@ async def test_a_key_of_another_type_leaves_its_neighbours_readable(server: Redi
 
 
 async def test_five_thousand_lists_are_read_at_once(server: RedisServer) -> None:
-    pipeline = server.client().pipeline()
-    for number in range(0, 5000, 7):
-        pipeline.rpush(f"list-{number}", *range(number % 10 + 1))
-    pipeline.execute()
+    with server.client() as client, client.pipeline() as pipeline:
+        for number in range(0, 5000, 7):
+            pipeline.rpush(f"list-{number}", *range(number % 10 + 1))
+        pipeline.execute()
     depths = await once(redis_endpoint(server.url), lists(*(f"list-{number}" for number in range(5000))))
     assert depths == [Depth(0 if number % 7 else number % 10 + 1) for number in range(5000)]
 

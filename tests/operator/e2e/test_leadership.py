@@ -23,6 +23,15 @@ def _leads(operator: OperatorProcess) -> bool:
     return value(operator.get("/metrics"), "workerpool_leading") == 1
 
 
+def _pair(start_operator: StartOperator) -> tuple[OperatorProcess, OperatorProcess]:
+    """Two replicas, the leader first."""
+    pair = [start_operator(until_ready=False) for _ in range(2)]
+    for operator in pair:
+        operator.wait_ready()
+    (leader,) = wait_for(lambda: [operator for operator in pair if _leads(operator)], "one leads")
+    return leader, next(operator for operator in pair if operator is not leader)
+
+
 def _holder(space: Space) -> str:
     lease = space.api.get("Lease", "default", space.name)
     assert lease is not None
@@ -37,8 +46,7 @@ def _push(server: RedisServer, count: int) -> None:
 def test_a_standby_takes_over_after_a_kill_and_at_once_after_a_clean_stop(
     space: Space, start_operator: StartOperator, redis_server: RedisServer
 ) -> None:
-    first, second = start_operator(), start_operator()
-    wait_for(lambda: _leads(first), "the first leads")
+    first, second = _pair(start_operator)
     assert not _leads(second)
     assert second.get("/readyz") == "ready\n"
     _push(redis_server, 2)
@@ -71,8 +79,7 @@ def test_a_standby_takes_over_after_a_kill_and_at_once_after_a_clean_stop(
 def test_a_frozen_leader_does_nothing_when_it_wakes_up(
     space: Space, start_operator: StartOperator, redis_server: RedisServer
 ) -> None:
-    first, second = start_operator(), start_operator()
-    wait_for(lambda: _leads(first), "the first leads")
+    first, second = _pair(start_operator)
     _push(redis_server, 2)
     space.deployment("worker")
     space.pool("worker", redis_queue("jobs", url=redis_server.url), maximum=50)

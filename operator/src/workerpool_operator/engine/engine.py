@@ -59,6 +59,7 @@ class Engine:
         )
         self._reconciler = Reconciler(client, self._store, settings, metrics, clock, self._may_act)
         self._ticked_at = clock()
+        self._served = asyncio.Event()
         self._synced = asyncio.Event()
         self._leading = asyncio.Event()
         self._changed = asyncio.Event()
@@ -196,18 +197,7 @@ class Engine:
 
     async def until_served(self) -> None:
         """Return when the CRDs are there."""
-        told = ""
-        while True:
-            try:
-                if await is_served(self._client):
-                    return
-                why = f"install the CustomResourceDefinitions of {GROUP}"
-            except ApiError as error:
-                why = str(error)
-            if why != told:
-                _log.warning("WorkerPools cannot be watched yet: %s", why)
-                told = why
-            await asyncio.sleep(_TICK_SECONDS)
+        await self._served.wait()
 
     def _may_act(self) -> bool:
         return self._leading.is_set() and (self._elector is None or self._elector.leading)
@@ -238,11 +228,27 @@ class Engine:
             self._ticked_at = self._clock()
             await asyncio.sleep(_TICK_SECONDS)
 
+    async def _await_crds(self) -> None:
+        told = ""
+        while not self._served.is_set():
+            why = f"install the CustomResourceDefinitions of {GROUP}"
+            try:
+                if await is_served(self._client):
+                    self._served.set()
+                    return
+            except ApiError as error:
+                why = str(error)
+            if why != told:
+                _log.warning("WorkerPools cannot be watched yet: %s", why)
+                told = why
+            await asyncio.sleep(_TICK_SECONDS)
+
     async def _resync(self) -> None:
         """See whether all is known, then now and then whether what is known still exists.
 
         A watch that broke off may have missed a deletion, and a pool that is gone must not be scaled.
         """
+        await self._await_crds()
         while True:
             try:
                 complete = all([await self._compare(kind) for kind in _KINDS])

@@ -54,8 +54,7 @@ def picture(run: Run, path: Path) -> None:
         replicas.yaxis.get_major_locator().set_params(integer=True)
         handles = [*axis.get_legend_handles_labels()[0], *replicas.get_legend_handles_labels()[0]]
         labels = [*axis.get_legend_handles_labels()[1], *replicas.get_legend_handles_labels()[1]]
-        if pool == POOLS[0]:
-            axis.legend(handles, labels, loc="upper right", frameon=False)
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
     rows[-1].set_xlabel("seconds since the first job was enqueued")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="svg", metadata={"Date": None})

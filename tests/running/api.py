@@ -82,9 +82,11 @@ class Api:
                 return None
             raise
 
-    def list(self, kind: str, namespace: str | None = None) -> list[Document]:
-        """All objects of a kind."""
-        items: list[Document] = self._call("GET", self._path(kind, namespace)).get("items", [])
+    def list(self, kind: str, namespace: str | None = None, **fields: str) -> list[Document]:
+        """All objects of a kind, or those whose fields have these values (`a__b` stands for a.b)."""
+        selector = ",".join(f"{field.replace('__', '.')}={value}" for field, value in fields.items())
+        path = self._path(kind, namespace) + (f"?{urlencode({'fieldSelector': selector})}" if selector else "")
+        items: list[Document] = self._call("GET", path).get("items", [])
         return items
 
     def delete(self, kind: str, namespace: str | None, name: str) -> None:
@@ -129,7 +131,14 @@ def _bearer(configuration: client.Configuration) -> dict[str, str]:
     return {"Authorization": token} if token else {}
 
 
-def wait_for(probe: Callable[[], T], what: str, *, seconds: float = 10, show: Callable[[], object] | None = None) -> T:
+def wait_for(
+    probe: Callable[[], T],
+    what: str,
+    *,
+    seconds: float = 10,
+    every: float = 0.03,
+    show: Callable[[], object] | None = None,
+) -> T:
     """The probe's first truthy answer.
 
     Raises:
@@ -140,7 +149,7 @@ def wait_for(probe: Callable[[], T], what: str, *, seconds: float = 10, show: Ca
         if time.monotonic() > end:
             seen = f"; seen instead: {show()}" if show is not None else ""
             raise AssertionError(f"not within {seconds:g} s: {what}{seen}")
-        time.sleep(0.03)
+        time.sleep(every)
     return answer
 
 

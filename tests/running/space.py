@@ -139,11 +139,8 @@ class Space:
 
     def events(self, name: str, reason: str | None = None) -> list[str]:
         """Messages of the events about an object, those of one reason if it is given, the oldest first."""
-        about = [
-            event
-            for event in self.api.list("Event", self.name)
-            if event["involvedObject"]["name"] == name and reason in (None, event["reason"])
-        ]
+        fields = {"involvedObject__name": name} | ({"reason": reason} if reason else {})
+        about = self.api.list("Event", self.name, **fields)
         return [event["message"] for event in sorted(about, key=lambda event: event["metadata"]["creationTimestamp"])]
 
     def version(self, name: str, kind: str = "WorkerPool") -> str:

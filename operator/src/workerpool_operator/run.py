@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import kopf
 
@@ -18,6 +19,7 @@ from workerpool_operator.metrics import Metrics
 from workerpool_operator.settings import Settings
 
 _log = logging.getLogger(__name__)
+_RESOLVERS = 32
 
 
 async def run(settings: Settings) -> None:
@@ -26,6 +28,8 @@ async def run(settings: Settings) -> None:
     Raises:
         ExceptionGroup: kopf or the engine failed; the process must end, to be started again.
     """
+    # Names are resolved in threads: a few brokers behind a nameserver that hangs must not hold up the others.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="resolver"))
     metrics = Metrics()
     stop = asyncio.Event()
     _take_signals(stop)

@@ -57,6 +57,7 @@ def test_a_broken_key_and_silent_brokers_delay_no_other_of_200_pools(
             lambda: sum(count >= 3 for count in _replicas(space).values()) == _POOLS,
             "all healthy pools are scaled",
             seconds=_ALL_SECONDS,
+            every=0.2,
             show=lambda: sum(count >= 3 for count in _replicas(space).values()),
         )
         assert time.monotonic() - pushed_at < _ALL_SECONDS

@@ -98,7 +98,6 @@ def test_a_missing_target(trouble: Trouble, redis_server: RedisServer) -> None:
     ("target", "told"),
     [
         ({"apiVersion": "v1", "kind": "ConfigMap", "name": "worker"}, "kind ConfigMap of v1 does not exist or has no"),
-        ({"kind": "Deploymnt", "name": "worker"}, "kind Deploymnt of apps/v1 does not exist or has no"),
         ({"apiVersion": "nowhere.org/v1", "kind": "Fleet", "name": "worker"}, "no apiVersion nowhere.org/v1"),
     ],
 )

@@ -23,7 +23,7 @@ def _rights_of_chart(cluster: Cluster, space: Space, folder: Path, *values: str)
     arguments = ["--kube-version=1.34", *(f"--set={value}" for value in ("fullnameOverride=operator", *values))]
     manifest = cluster.helm("template", space.name, str(_CHART), "--namespace", space.name, *arguments)
     kinds = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
-    documents = [document for document in yaml.safe_load_all(manifest) if document and document["kind"] in kinds and not (document["kind"]=="ClusterRole" and document["rules"][0]["resources"]==["customresourcedefinitions"] and document["rules"].pop(0) and False)]
+    documents = [document for document in yaml.safe_load_all(manifest) if document and document["kind"] in kinds]
     rights = yaml.safe_dump_all(documents)
     cluster.kubectl("apply", "--namespace", space.name, "-f", "-", input=rights)
     try:

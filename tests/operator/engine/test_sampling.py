@@ -108,6 +108,17 @@ async def sampled(broker: Memory) -> AsyncIterator[Sampler]:
 
 
 @in_virtual_time
+async def test_new_subscriptions_do_not_starve_the_sweep(broker: Memory) -> None:
+    broker.seconds = 0.1
+    async with sampled(broker) as sampler:
+        sampler.subscribe(JOBS, POOL)
+        for number in range(400):
+            sampler.subscribe(RedisListLayout(f"list-{number}"), SECOND)
+            await asyncio.sleep(0.05)
+    assert sum(JOBS in layouts for _, layouts in broker.reads) > 10
+
+
+@in_virtual_time
 async def test_all_queues_are_read_in_one_batch_each_interval(broker: Memory) -> None:
     async with sampled(broker) as sampler:
         sampler.subscribe(JOBS, POOL)

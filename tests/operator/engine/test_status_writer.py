@@ -212,6 +212,25 @@ async def test_a_slow_server_gets_a_few_writes_at_once() -> None:
     assert 2 <= writes.together <= 16
 
 
+@in_virtual_time
+async def test_a_write_that_breaks_is_tried_again_and_stops_no_other() -> None:
+    writes, broken = Writes(), ["a"]
+
+    async def write(key: ObjectKey) -> None:
+        await writes.write(key)
+        if key[1][1] in broken:
+            broken.remove(key[1][1])
+            raise ValueError("a defect")
+
+    async with writing(write) as writer:
+        writer.mark(key("a"), 0)
+        await asyncio.sleep(0.5)
+        writer.mark(key("b"), 0)
+        await asyncio.sleep(5)
+    assert writes.of("b") == [0.5]
+    assert len(writes.of("a")) == 2
+
+
 steps = st.lists(
     st.tuples(st.integers(0, 3), st.sampled_from([0.0, 1.0, 10.0]), st.sampled_from([0.0, 0.1, 0.7, 3.0])), max_size=40
 )

@@ -311,7 +311,7 @@ def _validated(model: type[_M], body: Document) -> tuple[_M | None, str]:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in ("spec", *first["loc"]))
-        return None, f"{where}: {first['msg']}"
+        return None, f"{where}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def _status(model: type[_M], body: Document) -> _M:

@@ -130,7 +130,8 @@ class Sampler:
 
     async def _wait_until(self, due: float) -> None:
         """Sleep, but read at once what was subscribed to meanwhile, unless the broker is failing."""
-        while not self._failures and await self._subscribed_before(due):
+        # Past `due` it is the turn of all queues, however many more are subscribed to.
+        while not self._failures and self._clock() < due and await self._subscribed_before(due):
             await self._sample(list(self._unread))
         await asyncio.sleep(max(0.0, due - self._clock()))
 

@@ -5,10 +5,13 @@ calls of `write`, at most so many a second in all, and never two at once for the
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from workerpool_operator.engine.store import ObjectKey
 
+_log = logging.getLogger(__name__)
+_RETRY_SECONDS = 1.0
 # A slow API server is answered by a few calls at a time, not by one after the other.
 _WRITERS = 8
 
@@ -106,6 +109,9 @@ class StatusWriter:
     async def _write_one(self, key: ObjectKey) -> None:
         try:
             await self._write(key)
+        except Exception:  # noqa: BLE001 - what is wrong with one status must not end the writing of all
+            _log.exception("the status of %s %s/%s cannot be written", key[0], *key[1])
+            self._writing[key] = self._writing[key] or _RETRY_SECONDS
         finally:
             self._writers.release()
             gap = self._writing.pop(key)

@@ -117,7 +117,7 @@ def test_the_lease_is_the_only_thing_written_in_the_release_namespace(default: l
     assert environment(default)["WORKERPOOL_LEASE_NAME"] == role["rules"][1]["resourceNames"][0]
 
 
-def test_users_roles_include_the_pools(default: list[Object], maximal: list[Object]) -> None:
+def test_users_roles_include_the_pools(default: list[Object]) -> None:
     view = named(default, "ClusterRole", f"{NAMESPACE}:{NAME}:view")
     edit = named(default, "ClusterRole", f"{NAMESPACE}:{NAME}:edit")
     aggregate = "rbac.authorization.k8s.io/aggregate-to-"

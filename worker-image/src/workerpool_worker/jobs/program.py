@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import shutil
 import signal
 import tempfile
@@ -53,6 +52,7 @@ async def run_program(argv: Sequence[str], *, limits: Limits, descriptors: Seque
     try:
         process = await asyncio.create_subprocess_exec(
             *_dies_with_us(),
+            *_limited(limits),
             program,
             *argv[1:],
             stdin=asyncio.subprocess.DEVNULL,
@@ -71,7 +71,6 @@ async def run_program(argv: Sequence[str], *, limits: Limits, descriptors: Seque
         raise TemporaryError(f"{argv[0]} cannot be started: {error.strerror}") from error
     ended = False
     try:
-        _limit(process.pid, limits)
         assert process.stdout is not None  # noqa: S101 - they are pipes
         assert process.stderr is not None  # noqa: S101
         output, errors, code = await asyncio.gather(_tail(process.stdout), _tail(process.stderr), process.wait())
@@ -96,12 +95,17 @@ async def _tail(stream: asyncio.StreamReader) -> str:
     return kept.decode(errors="replace")
 
 
-def _limit(pid: int, limits: Limits) -> None:
-    # From outside, right after the start: Python code between fork and exec is not safe beside threads.
-    with contextlib.suppress(ProcessLookupError):
-        resource.prlimit(pid, resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (limits.output_bytes, limits.output_bytes))
-        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+def _limited(limits: Limits) -> tuple[str, ...]:
+    """What to start programs with so that the limits hold from their first instruction on.
+
+    Raises:
+        TemporaryError: There is no prlimit (util-linux).
+    """
+    prlimit = shutil.which("prlimit")
+    if prlimit is None:
+        raise TemporaryError("prlimit is not on the PATH: install util-linux in the image")
+    memory, output = limits.memory_bytes, limits.output_bytes
+    return (prlimit, f"--as={memory}:{memory}", f"--fsize={output}:{output}", "--core=0:0", "--")
 
 
 @cache

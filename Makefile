@@ -30,23 +30,23 @@ check: $(STAMP) ## format, lint, types, import contracts, unit tests: under a mi
 packages:
 	@bash tests/setup.sh packages
 
-tools: $(STAMP) packages ## build Kubernetes, etcd, CoreDNS and helm: about 9 minutes the first time
+tools: packages $(STAMP) ## build Kubernetes, etcd, CoreDNS and helm: about 9 minutes the first time
 	@$(BIN)/python -m tests.cluster tools
 
 doctor: $(STAMP) ## which clusters can run here, and what is missing
 	@$(BIN)/python -m tests.cluster doctor
 
-test: $(STAMP) packages tools ## set up all that is needed and pass every test
+test: packages $(STAMP) tools ## set up all that is needed and pass every test
 	@$(MAKE) --no-print-directory check
 	$(BIN)/pytest -q -m "servers or apiserver or pods"
 
-demo: $(STAMP) packages ## the main job on a real Kubernetes: three pools, real jobs, from zero and back
+demo: packages $(STAMP) ## the main job on a real Kubernetes: three pools, real jobs, from zero and back
 	@$(BIN)/python -m tests.demo $(DEMO)
 
 demo-down: $(STAMP) ## remove all that the demo made
 	@$(BIN)/python -m tests.demo down
 
-bench-latency: $(STAMP) packages ## enqueue to spec.replicas seen by a watch
+bench-latency: packages $(STAMP) ## enqueue to spec.replicas seen by a watch
 	@$(BIN)/python -m tests.bench.latency
 
 generate: $(STAMP) ## write crds/ and the chart's copy from api/

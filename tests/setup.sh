@@ -122,8 +122,8 @@ setup_packages() {
             command -v "$command" >/dev/null || absent+=("$command")
         done
         command -v docker >/dev/null && absent+=("a Docker engine that answers (docker info fails)")
-        say "this is not Debian as root, so nothing can be installed from here."
-        fail "needed: a Docker engine, which runs the clusters and images; missing: ${absent[*]}"
+        say "this is not Debian as root, so nothing can be installed from here, and no Docker engine answers."
+        fail "needed: either of the two (Debian as root, or Docker); missing here: ${absent[*]}"
     fi
     # Where Docker runs, it runs the nodes, and Debian's containerd must not push Docker's own out.
     local wanted=("${SERVERS[@]}") packages

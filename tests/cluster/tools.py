@@ -73,11 +73,6 @@ def on_path_or_built(name: str) -> Path:
     return Path(found) if (found := shutil.which(name)) else tools(name)[name]
 
 
-def kubernetes_version() -> str:
-    """Returns the Kubernetes version that the native cluster runs, say `v1.34.4`."""
-    return _version("kubernetes", GROUPS["kubernetes"])
-
-
 def _group_tools(title: str, group: Group, names: Iterable[str]) -> dict[str, Path]:
     suffix = f"{_version(title, group)}-{_sources_digest(title)}-{platform.system().lower()}-{platform.machine()}"
     keys = {f"{name}-{suffix}": name for name in names}

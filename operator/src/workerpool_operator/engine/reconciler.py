@@ -331,7 +331,7 @@ class Reconciler:
 
     def _evaluate(self, pool: Pool) -> None:
         pool.problem = self._problem(pool)
-        target = self._store.targets.get(pool.target) if pool.target is not None else None
+        target = self._store.target_of(pool)
         readings = pool.queue_readings()
         if pool.problem is None and target is not None and pool.spec is not None and readings is not None:
             now = self._clock()
@@ -488,13 +488,12 @@ class Reconciler:
     def _mark_pool(self, pool: Pool) -> None:
         if not self._exists(pool):
             return
-        target = self._store.targets.get(pool.target) if pool.target is not None else None
-        status = pool_status(pool, target)
         if pool.spec is not None and pool.queue_readings() is None and pool.status.reason is not None:
             # Not all is known yet: what was written before stands until it is.
             return
         if pool.problem is not None and pool.problem.reason == "Starting":
             return
+        status = pool_status(pool, self._store.target_of(pool))
         if not same_numbers(pool.status, status):
             self._status.mark(_user(pool), self._gap(pool.status, status))
 
@@ -530,8 +529,7 @@ class Reconciler:
             await self._write_broker_status(broker)
 
     async def _write_pool_status(self, pool: Pool) -> None:
-        target = self._store.targets.get(pool.target) if pool.target is not None else None
-        before, after = pool.status.conditions, pool_status(pool, target)
+        before, after = pool.status.conditions, pool_status(pool, self._store.target_of(pool))
         if same_numbers(pool.status, after):
             return
         after = after.model_copy(update={"conditions": merge_conditions(before, after.conditions, _now())})
@@ -588,7 +586,7 @@ class Reconciler:
         if not self._active:
             return
         for pool in self._store.pools.values():
-            target = self._store.targets.get(pool.target) if pool.target is not None else None
+            target = self._store.target_of(pool)
             yield PoolSample(
                 namespace=pool.key[0],
                 pool=pool.key[1],

@@ -168,6 +168,11 @@ class Store:
             _discard(self._by_broker, broker, key)
         return pool
 
+    def target_of(self, pool: Pool) -> Target | None:
+        """What the pool scales; None while it is not known, or the pool names none."""
+        key = pool.target
+        return self.targets.get(key) if key is not None else None
+
     def pools_of_target(self, target: TargetKey) -> list[Pool]:
         """All pools that name this target, the oldest first."""
         return sorted((self.pools[key] for key in self._by_target.get(target, ())), key=lambda pool: pool.age_order)

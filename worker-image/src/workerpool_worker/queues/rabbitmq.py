@@ -90,7 +90,6 @@ class RabbitMQQueue:
         self._ack_within_ms = int((job_seconds + _DEADLINE_SPARE_SECONDS) * 1000)
         self._connection: AMQPConnection | None = None
         self._consumer_tag = ""
-        self._stopping = False
         self._in_hand: dict[str, _Delivery] = {}
         self._arrived: deque[Claim] = deque()
         self._something = asyncio.Event()
@@ -176,7 +175,6 @@ class RabbitMQQueue:
 
     async def stop_claiming(self) -> None:
         """See Queue."""
-        self._stopping = True
         if self.connected and self._connection is not None:
             await self._connection.call("basic_cancel", consumer_tag=self._consumer_tag)
         if self._tasks:

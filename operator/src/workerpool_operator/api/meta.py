@@ -43,3 +43,13 @@ class StatusModel(BaseModel):
 def cel(*rules: tuple[str, str]) -> dict[str, Any]:
     """Schema extension that holds CEL rules, as (rule, message that tells the mend)."""
     return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]}
+
+
+def exactly_one(first: object, second: object, message: str) -> None:
+    """The check of two alternatives that CEL writes as `has(first) != has(second)`.
+
+    Raises:
+        ValueError: none or both are set; with the message.
+    """
+    if (first is None) == (second is None):
+        raise ValueError(message)

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from workerpool_operator.api.conditions import Condition
-from workerpool_operator.api.meta import NAME_PATTERN, SpecModel, StatusModel, cel
+from workerpool_operator.api.meta import NAME_PATTERN, SpecModel, StatusModel, cel, exactly_one
 
 _URL_LENGTH = 2048
 
@@ -27,11 +27,6 @@ class ValueSource(SpecModel):
     secret_key_ref: Annotated[
         SecretKeySelector, Field(description="A key of a Secret in the namespace of this object.")
     ]
-
-
-def _exactly_one(first: object, second: object, message: str) -> None:
-    if (first is None) == (second is None):
-        raise ValueError(message)
 
 
 REDIS_SCHEMES = ("redis://", "rediss://")
@@ -78,7 +73,7 @@ class RedisConnection(SpecModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> "RedisConnection":
-        _exactly_one(self.url, self.url_from, "set exactly one of redis.url and redis.urlFrom")
+        exactly_one(self.url, self.url_from, "set exactly one of redis.url and redis.urlFrom")
         if self.url is not None and not self.url.startswith(REDIS_SCHEMES):
             raise ValueError(REDIS_URL_MESSAGE)
         return self
@@ -128,7 +123,7 @@ class RabbitMQConnection(SpecModel):
 
     @model_validator(mode="after")
     def _sources(self) -> "RabbitMQConnection":
-        _exactly_one(self.url, self.url_from, "set exactly one of rabbitmq.url and rabbitmq.urlFrom")
+        exactly_one(self.url, self.url_from, "set exactly one of rabbitmq.url and rabbitmq.urlFrom")
         if self.management_url is not None and self.management_url_from is not None:
             raise ValueError("set at most one of rabbitmq.managementUrl and rabbitmq.managementUrlFrom")
         if self.url is not None and not self.url.startswith(AMQP_SCHEMES):
@@ -150,7 +145,7 @@ class BrokerSpec(SpecModel):
 
     @model_validator(mode="after")
     def _one_broker(self) -> "BrokerSpec":
-        _exactly_one(self.redis, self.rabbitmq, "set exactly one of redis and rabbitmq")
+        exactly_one(self.redis, self.rabbitmq, "set exactly one of redis and rabbitmq")
         return self
 
     @property

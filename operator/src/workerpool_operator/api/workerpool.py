@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from workerpool_operator.api.conditions import Condition
-from workerpool_operator.api.meta import NAME_PATTERN, SpecModel, StatusModel, cel
+from workerpool_operator.api.meta import NAME_PATTERN, SpecModel, StatusModel, cel, exactly_one
 from workerpool_operator.api.queuebroker import BrokerSpec
 
 _INT32 = {"format": "int32"}
@@ -94,10 +94,8 @@ class QueueSpec(SpecModel):
 
     @model_validator(mode="after")
     def _one_of_each(self) -> "QueueSpec":
-        if (self.redis_list is None) == (self.rabbitmq is None):
-            raise ValueError(ONE_QUEUE_KIND)
-        if (self.broker is None) == (self.broker_ref is None):
-            raise ValueError(ONE_BROKER)
+        exactly_one(self.redis_list, self.rabbitmq, ONE_QUEUE_KIND)
+        exactly_one(self.broker, self.broker_ref, ONE_BROKER)
         if self.broker is not None and self.broker.kind != self.broker_kind:
             raise ValueError(BROKER_OF_KIND)
         return self
